@@ -1,0 +1,93 @@
+//! Development commands of the workspace, run as `cargo xtask <command>`.
+//!
+//! `ci` is the command that decides whether a change may go in; the others are its parts and the
+//! tools around it. This file only maps the command line to the file that does the work.
+
+mod bench;
+mod ci;
+mod golden;
+mod process;
+mod quickstart;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Development commands of the qtensor workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every check a change must pass, cheapest first, and stop at the first failure.
+    Ci {
+        /// Run only these steps, in the usual order.
+        #[arg(value_parser = ci::step_names())]
+        steps: Vec<String>,
+    },
+    /// Check the textual rules of the repository.
+    Tidy,
+    /// Compare with the golden files, optionally with those in another directory.
+    Golden {
+        /// A directory of golden files, instead of the ones in the repository.
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Run the benchmarks; everything after `bench` goes to `cargo bench -p qtensor-benches`.
+    Bench {
+        /// For example `--bench gemm -- 1024`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Ci { steps } => ci::run(&steps),
+        Command::Tidy => tidy::run(),
+        Command::Golden { dir } => golden::run(dir.as_deref()),
+        Command::Bench { args } => bench::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bench_passes_options_and_the_separator_on() {
+        let cli = Cli::try_parse_from(["xtask", "bench", "--bench", "gemm", "--", "1024"]);
+        let Ok(Cli {
+            command: Command::Bench { args },
+        }) = cli
+        else {
+            panic!("`bench` with trailing arguments must parse");
+        };
+        assert_eq!(args, ["--bench", "gemm", "--", "1024"]);
+    }
+
+    #[test]
+    fn ci_refuses_an_unknown_step() {
+        assert!(Cli::try_parse_from(["xtask", "ci", "fmt", "tidy"]).is_ok());
+        assert!(Cli::try_parse_from(["xtask", "ci", "no-such-step"]).is_err());
+    }
+}
