@@ -1,0 +1,1 @@
+//! Shared shapes and data of the benches.

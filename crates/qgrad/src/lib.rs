@@ -1,0 +1,1 @@
+//! Reverse-mode autograd over f32 tensors, readable at a sitting.

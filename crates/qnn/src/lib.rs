@@ -1,0 +1,1 @@
+//! Float, quantized and intrinsic neural-network modules in swappable places.

@@ -1,0 +1,1 @@
+//! Observers that turn calibration data into quantization parameters.

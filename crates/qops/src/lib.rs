@@ -1,0 +1,1 @@
+//! Checked float and quantized tensor operations.

@@ -1,0 +1,188 @@
+//! Storage of all tensors: 64-byte aligned bytes with slack behind them, recycled per thread.
+//!
+//! Kernels read whole vectors and may run up to [`SLACK`] bytes past the data. Fresh large
+//! allocations fault in page by page on every call, which costs more than many layers compute, so a
+//! dropped buffer goes to a bounded free list of the dropping thread and the next one of its size
+//! class comes from there.
+
+use std::cell::RefCell;
+
+use aligned_vec::{AVec, ConstAlign};
+use bytemuck::Pod;
+
+type Bytes = AVec<u8, ConstAlign<64>>;
+
+/// Readable bytes behind the data of every buffer.
+pub const SLACK: usize = 64;
+
+/// Smaller buffers are left to the allocator, which serves them well.
+const LEAST_RECYCLED: usize = 4 << 10;
+/// The free list of one thread holds at most this many bytes.
+const MOST_KEPT: usize = 256 << 20;
+/// How many buffers of one size class a thread keeps.
+const MOST_PER_CLASS: usize = 8;
+
+thread_local! {
+    static FREE: RefCell<FreeList> = RefCell::new(FreeList::default());
+}
+
+/// A byte buffer of fixed length. See the module's documentation.
+pub struct Buffer {
+    /// Data, then padding up to a multiple of 64, then [`SLACK`] bytes; all initialized.
+    bytes: Bytes,
+    len: usize,
+}
+
+impl Buffer {
+    /// A buffer of `len` bytes with unspecified (but initialized) contents, for callers that write it whole.
+    pub fn recycled(len: usize) -> Buffer {
+        let total = padded(len);
+        let bytes = FREE
+            .try_with(|free| free.borrow_mut().take(total))
+            .ok()
+            .flatten()
+            .unwrap_or_else(|| {
+                let mut fresh = Bytes::with_capacity(64, total);
+                fresh.resize(total, 0);
+                fresh
+            });
+        Buffer { bytes, len }
+    }
+
+    /// A buffer of `len` zero bytes.
+    pub fn zeroed(len: usize) -> Buffer {
+        let mut buffer = Buffer::recycled(len);
+        buffer.bytes.fill(0);
+        buffer
+    }
+
+    /// The length of the data in bytes, without the slack.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True if there is no data.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The data as elements of `T`; a trailing part of an element is left out.
+    pub fn as_slice<T: Pod>(&self) -> &[T] {
+        let size = size_of::<T>();
+        bytemuck::cast_slice(&self.bytes[..self.len / size * size])
+    }
+
+    /// The data as mutable elements of `T`.
+    pub fn as_mut_slice<T: Pod>(&mut self) -> &mut [T] {
+        let size = size_of::<T>();
+        let whole = self.len / size * size;
+        bytemuck::cast_slice_mut(&mut self.bytes[..whole])
+    }
+
+    /// The data and at least [`SLACK`] readable bytes behind it, for kernels that over-read.
+    pub fn with_slack(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Clone for Buffer {
+    fn clone(&self) -> Buffer {
+        let mut copy = Buffer::recycled(self.len);
+        copy.bytes[..self.len].copy_from_slice(&self.bytes[..self.len]);
+        copy
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let empty = Bytes::new(64);
+        let bytes = std::mem::replace(&mut self.bytes, empty);
+        // A thread that is ending has no list any more; the buffer is then freed as usual.
+        let _ = FREE.try_with(|free| free.borrow_mut().give(bytes));
+    }
+}
+
+/// Rounds up to the size class: a multiple of 64, and of an eighth of the leading power of two.
+fn padded(len: usize) -> usize {
+    let needed = len.saturating_add(63) / 64 * 64 + SLACK;
+    if needed < LEAST_RECYCLED {
+        return needed;
+    }
+    let step = (needed.next_power_of_two() / 16).max(64);
+    needed.div_ceil(step) * step
+}
+
+#[derive(Default)]
+struct FreeList {
+    classes: Vec<(usize, Vec<Bytes>)>,
+    kept: usize,
+}
+
+impl FreeList {
+    fn take(&mut self, size: usize) -> Option<Bytes> {
+        let (_, class) = self.classes.iter_mut().find(|(s, _)| *s == size)?;
+        let bytes = class.pop()?;
+        self.kept -= size;
+        Some(bytes)
+    }
+
+    fn give(&mut self, bytes: Bytes) {
+        let size = bytes.len();
+        if size < LEAST_RECYCLED || self.kept + size > MOST_KEPT {
+            return;
+        }
+        let class = match self.classes.iter_mut().position(|(s, _)| *s == size) {
+            Some(at) => &mut self.classes[at].1,
+            None => {
+                self.classes.push((size, Vec::new()));
+                let last = self.classes.len() - 1;
+                &mut self.classes[last].1
+            }
+        };
+        if class.len() < MOST_PER_CLASS {
+            class.push(bytes);
+            self.kept += size;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_aligned_and_followed_by_slack() {
+        for len in [0, 1, 63, 64, 65, 4095, 4096, 100_000] {
+            let buffer = Buffer::zeroed(len);
+            assert_eq!(buffer.with_slack().as_ptr() as usize % 64, 0);
+            assert!(buffer.with_slack().len() >= len + SLACK);
+            assert_eq!(buffer.as_slice::<u8>().len(), len);
+        }
+    }
+
+    #[test]
+    fn a_large_buffer_is_recycled_on_its_thread() {
+        let first = Buffer::zeroed(1 << 20);
+        let address = first.with_slack().as_ptr();
+        drop(first);
+        let second = Buffer::recycled((1 << 20) - 10);
+        assert_eq!(second.with_slack().as_ptr(), address);
+        assert!(
+            Buffer::zeroed(1 << 20)
+                .as_slice::<u8>()
+                .iter()
+                .all(|&b| b == 0)
+        );
+    }
+
+    #[test]
+    fn size_classes_waste_at_most_an_eighth() {
+        for len in (4096..3_000_000).step_by(977) {
+            let total = padded(len);
+            assert!(
+                total >= len + SLACK && total - SLACK - 64 <= len + len / 8 + 64,
+                "{len} -> {total}"
+            );
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! From an observed range to a scale and a zero point: PyTorch's two routines, which differ.
+//!
+//! [`calculate_qparams`] is the observers' (`torch/ao/quantization/observer.py`, `_calculate_qparams`),
+//! all in `f32`. [`choose_quantization_params`] is the one of dynamic operators and fused
+//! fake-quantization (`aten/src/ATen/native/quantized/cpu/QuantUtils.h`, `ChooseQuantizationParams`), in `f64`.
+
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::rounding::{round_half_even, round_half_even_f64};
+
+/// The observers' least scale, `2^-23`.
+pub const DEFAULT_EPS: f32 = f32::EPSILON;
+
+/// The integers that an observer may use: the type's, a reduced range, or a custom one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct QuantRange {
+    /// The least integer.
+    pub min: i32,
+    /// The greatest integer.
+    pub max: i32,
+    /// Given by the user, which changes the zero point of symmetric unsigned schemes.
+    pub custom: bool,
+}
+
+impl QuantRange {
+    /// The storage type's own range, or its half with `reduce_range`.
+    pub const fn of(dtype: DType, reduce_range: bool) -> QuantRange {
+        let (min, max) = if reduce_range {
+            dtype.reduced_range()
+        } else {
+            dtype.range()
+        };
+        QuantRange {
+            min,
+            max,
+            custom: false,
+        }
+    }
+
+    /// A range chosen by the user. `reduce_range` floor-halves both ends.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRange`] unless `min < max`, 0 lies within, and the type can store both.
+    pub fn custom(dtype: DType, min: i32, max: i32, reduce_range: bool) -> Result<QuantRange> {
+        let (lo, hi) = dtype.range();
+        let refuse = |why| Error::InvalidRange {
+            operation: "quantization range",
+            min: min.into(),
+            max: max.into(),
+            why,
+        };
+        if min >= max {
+            return Err(refuse("the lower end must lie below the upper"));
+        }
+        if min > 0 || max < 0 {
+            return Err(refuse(
+                "0 must lie within, so that real zero is representable",
+            ));
+        }
+        if min < lo || max > hi {
+            return Err(refuse("it reaches beyond the storage type"));
+        }
+        let (min, max) = if reduce_range {
+            (min.div_euclid(2), max.div_euclid(2))
+        } else {
+            (min, max)
+        };
+        Ok(QuantRange {
+            min,
+            max,
+            custom: true,
+        })
+    }
+
+    /// `max − min`, exact in `f32` up to 24 bits and rounded once above.
+    fn width(self) -> f32 {
+        (i64::from(self.max) - i64::from(self.min)) as f32
+    }
+}
+
+/// The qparams of an observed range `[min, max]`, in `f32`.
+///
+/// With `lo = min(min, 0)` and `hi = max(max, 0)`:
+/// * affine: `s = max((hi − lo) / (Qmax − Qmin), eps)`, `z = clamp(Qmin − rne(lo / s), Qmin, Qmax)`;
+/// * symmetric: `s = max(max(−lo, hi) / ((Qmax − Qmin) / 2), eps)`; `z` is 0 for signed types, 128 for
+///   `quint8`, and `⌊(Qmin + Qmax) / 2⌋` for `quint8` with a custom range.
+///
+/// # Errors
+/// [`Error::InvalidRange`] if `min > max`, either is NaN, or the range is infinite.
+///
+/// ```
+/// # use qtensor_core::{DType, choose_qparams::{calculate_qparams, QuantRange, DEFAULT_EPS}};
+/// let range = QuantRange::of(DType::QUInt8, false);
+/// let (scale, zero_point) = calculate_qparams(-1.0, 3.0, DType::QUInt8, range, false, DEFAULT_EPS)?;
+/// assert_eq!((scale, zero_point), (4.0 / 255.0, 64));
+/// # Ok::<(), qtensor_core::Error>(())
+/// ```
+pub fn calculate_qparams(
+    min: f32,
+    max: f32,
+    dtype: DType,
+    range: QuantRange,
+    symmetric: bool,
+    eps: f32,
+) -> Result<(f32, i32)> {
+    check_range("calculate_qparams", min.into(), max.into())?;
+    let (lo, hi) = (min.min(0.0), max.max(0.0));
+    let width = range.width();
+    if symmetric {
+        let scale = ((-lo).max(hi) / (width / 2.0)).max(eps);
+        let zero_point = match dtype {
+            DType::QUInt8 if range.custom => (range.min + range.max).div_euclid(2),
+            DType::QUInt8 => 128,
+            DType::QInt8 | DType::QInt32 => 0,
+        };
+        return Ok((scale, zero_point));
+    }
+    let scale = ((hi - lo) / width).max(eps);
+    // The quotient is at most the width of the range, so i64 holds it for every type.
+    let zero_point = i64::from(range.min) - round_half_even(lo / scale) as i64;
+    Ok((
+        scale,
+        zero_point.clamp(range.min.into(), range.max.into()) as i32,
+    ))
+}
+
+/// How [`choose_quantization_params`] treats its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChooseOptions {
+    /// The least integer.
+    pub qmin: i32,
+    /// The greatest integer.
+    pub qmax: i32,
+    /// Make real zero land so that symmetric data stay symmetric.
+    pub preserve_sparsity: bool,
+    /// Halve both ends of the integer range first.
+    pub reduce_range: bool,
+}
+
+/// The smallest scale that the routine allows (it fits a fixed-point multiplier in FBGEMM).
+const SMALL_SCALE_THRESHOLD: f64 = 6.1e-5_f32 as f64;
+
+/// `ChooseQuantizationParams`: the qparams of dynamic operators, in `f64`.
+///
+/// 1. `reduce_range` halves `qmin` and `qmax`.
+/// 2. With `preserve_sparsity` and `min < 0 < max`, the range is widened symmetrically.
+/// 3. The range is extended to include 0, `s = (max − min) / (qmax − qmin)`; a scale that vanishes in `f32` becomes 0.1.
+/// 4. Scales below 6.1e-5 are raised to it and the range is widened to match.
+/// 5. The zero point comes from the end of the range that is nearer to an integer multiple of the scale.
+///
+/// # Errors
+/// [`Error::InvalidRange`] if `min > max`, either is NaN or infinite.
+pub fn choose_quantization_params(
+    min: f32,
+    max: f32,
+    options: ChooseOptions,
+) -> Result<(f64, i32)> {
+    check_range("choose_quantization_params", min.into(), max.into())?;
+    let (mut min, mut max) = (f64::from(min), f64::from(max));
+    let (mut qmin, mut qmax) = (options.qmin, options.qmax);
+    if options.reduce_range {
+        (qmin, qmax) = (qmin / 2, qmax / 2);
+    }
+    let centred = options.preserve_sparsity && min < 0.0 && max > 0.0;
+    if centred {
+        let below = -((qmax - qmin) / 2 + 1);
+        let above = (qmax - qmin) / 2;
+        let multiple = (min / f64::from(below))
+            .abs()
+            .max((max / f64::from(above)).abs());
+        min = multiple * f64::from(below);
+        max = multiple * f64::from(above);
+    }
+    (min, max) = (min.min(0.0), max.max(0.0));
+    let width = f64::from(qmax - qmin);
+    let mut scale = (max - min) / width;
+    if scale as f32 == 0.0 || (1.0 / scale as f32).is_infinite() {
+        scale = 0.1;
+    }
+    if scale < SMALL_SCALE_THRESHOLD {
+        let raised = SMALL_SCALE_THRESHOLD;
+        if min == 0.0 {
+            max = raised * width;
+        } else if max == 0.0 {
+            min = -raised * width;
+        } else {
+            (min, max) = (min * (raised / scale), max * (raised / scale));
+        }
+        scale = raised;
+    }
+    let from_min = f64::from(qmin) - min / scale;
+    let from_max = f64::from(qmax) - max / scale;
+    let error_min = f64::from(qmin).abs() - (min / scale).abs();
+    let error_max = f64::from(qmax).abs() - (max / scale).abs();
+    let mut initial = if error_min < error_max {
+        from_min
+    } else {
+        from_max
+    };
+    if centred {
+        initial = f64::from(qmin + qmax) / 2.0;
+    }
+    let zero_point = round_half_even_f64(initial.clamp(f64::from(qmin), f64::from(qmax))) as i32;
+    Ok((scale, zero_point))
+}
+
+fn check_range(operation: &'static str, min: f64, max: f64) -> Result<()> {
+    let refuse = |why| {
+        Err(Error::InvalidRange {
+            operation,
+            min,
+            max,
+            why,
+        })
+    };
+    if min.is_nan() || max.is_nan() {
+        return refuse("an end is NaN");
+    }
+    if min > max {
+        return refuse("the lower end lies above the upper");
+    }
+    if !(min.is_finite() && max.is_finite()) {
+        return refuse("an end is infinite, so no scale represents it");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(min: f32, max: f32, dtype: DType, symmetric: bool) -> (f32, i32) {
+        calculate_qparams(
+            min,
+            max,
+            dtype,
+            QuantRange::of(dtype, false),
+            symmetric,
+            DEFAULT_EPS,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn constants_and_zeros_are_not_special() {
+        assert_eq!(plain(5.0, 5.0, DType::QUInt8, false), (5.0 / 255.0, 0));
+        assert_eq!(plain(0.0, 0.0, DType::QUInt8, false), (DEFAULT_EPS, 0));
+    }
+
+    #[test]
+    fn symmetric_divisors_are_half_the_width() {
+        assert_eq!(plain(-1.0, 0.5, DType::QInt8, true), (1.0 / 127.5, 0));
+        assert_eq!(plain(-1.0, 0.5, DType::QUInt8, true).1, 128);
+        let custom = QuantRange::custom(DType::QUInt8, 0, 255, false).unwrap();
+        assert_eq!(
+            calculate_qparams(-1.0, 1.0, DType::QUInt8, custom, true, DEFAULT_EPS)
+                .unwrap()
+                .1,
+            127
+        );
+        let narrow = QuantRange::custom(DType::QInt8, -127, 127, false).unwrap();
+        assert_eq!(
+            calculate_qparams(-1.0, 1.0, DType::QInt8, narrow, true, DEFAULT_EPS)
+                .unwrap()
+                .0,
+            1.0 / 127.0
+        );
+    }
+
+    #[test]
+    fn custom_ranges_must_hold_zero_and_fit() {
+        assert!(QuantRange::custom(DType::QUInt8, 1, 255, false).is_err());
+        assert!(QuantRange::custom(DType::QUInt8, 0, 256, false).is_err());
+        assert!(QuantRange::custom(DType::QInt8, 5, 5, false).is_err());
+        let halved = QuantRange::custom(DType::QUInt8, 0, 255, true).unwrap();
+        assert_eq!((halved.min, halved.max), (0, 127));
+    }
+
+    #[test]
+    fn unusable_ranges_are_errors() {
+        for (min, max) in [
+            (1.0, 0.0),
+            (f32::NAN, 1.0),
+            (0.0, f32::NAN),
+            (0.0, f32::INFINITY),
+        ] {
+            let range = QuantRange::of(DType::QUInt8, false);
+            assert!(calculate_qparams(min, max, DType::QUInt8, range, false, DEFAULT_EPS).is_err());
+            let options = ChooseOptions {
+                qmin: 0,
+                qmax: 255,
+                preserve_sparsity: false,
+                reduce_range: false,
+            };
+            assert!(choose_quantization_params(min, max, options).is_err());
+        }
+    }
+
+    #[test]
+    fn dynamic_routine_handles_zero_tiny_and_symmetric_ranges() {
+        let unsigned = ChooseOptions {
+            qmin: 0,
+            qmax: 255,
+            preserve_sparsity: false,
+            reduce_range: false,
+        };
+        assert_eq!(
+            choose_quantization_params(0.0, 0.0, unsigned).unwrap(),
+            (0.1, 0)
+        );
+        let (scale, zero_point) = choose_quantization_params(0.0, 1e-6, unsigned).unwrap();
+        assert_eq!((scale as f32, zero_point), (6.1e-5, 0));
+        let signed = ChooseOptions {
+            qmin: -128,
+            qmax: 127,
+            preserve_sparsity: true,
+            reduce_range: false,
+        };
+        let (scale, zero_point) = choose_quantization_params(-1.0, 3.0, signed).unwrap();
+        assert_eq!((scale, zero_point), (3.0 / 127.0, 0));
+        let (scale, _) = choose_quantization_params(-128.0, 3.0, signed).unwrap();
+        assert_eq!(scale, 1.0);
+    }
+}

@@ -1,0 +1,496 @@
+//! Shapes and strides: how a logical index finds its element, and what every view does to that.
+
+use smallvec::SmallVec;
+
+use crate::error::{Error, Result};
+
+/// Lengths of dimensions, or strides in elements. Up to six stay off the heap.
+pub type Dims = SmallVec<[usize; 6]>;
+
+/// In which order the dimensions of a dense tensor lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MemoryFormat {
+    /// The last dimension is contiguous (row-major).
+    Contiguous,
+    /// Dimension 1 (channels) is contiguous: NHWC for a logical NCHW shape. Needs rank 3 or more.
+    #[doc(alias = "torch.channels_last")]
+    ChannelsLast,
+}
+
+/// A shape, the stride of each dimension in elements, and the offset of the first element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    shape: Dims,
+    strides: Dims,
+    offset: usize,
+}
+
+impl Layout {
+    /// The dense layout of `shape` in a memory format.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if the element count overflows, [`Error::Rank`] for channels-last below rank 3.
+    pub fn dense(shape: &[usize], format: MemoryFormat) -> Result<Layout> {
+        checked_numel(shape)?;
+        let order: Dims = match format {
+            MemoryFormat::Contiguous => (0..shape.len()).collect(),
+            MemoryFormat::ChannelsLast => channels_last_order(shape)?,
+        };
+        let mut strides: Dims = SmallVec::from_elem(1, shape.len());
+        let mut step = 1;
+        for &dim in order.iter().rev() {
+            strides[dim] = step;
+            step *= shape[dim].max(1);
+        }
+        Ok(Layout {
+            shape: shape.into(),
+            strides,
+            offset: 0,
+        })
+    }
+
+    /// The lengths of the dimensions.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The distance in elements between neighbours of each dimension.
+    pub fn strides(&self) -> &[usize] {
+        &self.strides
+    }
+
+    /// Where the first element lies, in elements from the start of the storage.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// The number of dimensions.
+    pub fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// The number of elements: the product of the shape.
+    pub fn numel(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// True if the elements lie densely in memory in the order of `format`.
+    pub fn is_dense_in(&self, format: MemoryFormat) -> bool {
+        let order: Dims = match format {
+            MemoryFormat::Contiguous => (0..self.rank()).collect(),
+            MemoryFormat::ChannelsLast => match channels_last_order(&self.shape) {
+                Ok(order) => order,
+                Err(_) => return false,
+            },
+        };
+        if self.numel() == 0 {
+            return true;
+        }
+        let mut step = 1;
+        for &dim in order.iter().rev() {
+            if self.shape[dim] != 1 && self.strides[dim] != step {
+                return false;
+            }
+            step *= self.shape[dim];
+        }
+        true
+    }
+
+    /// One past the greatest storage index that an element has; 0 if there are no elements.
+    pub fn end(&self) -> usize {
+        if self.numel() == 0 {
+            return 0;
+        }
+        let reach: usize = self
+            .shape
+            .iter()
+            .zip(&self.strides)
+            .map(|(n, s)| (n - 1) * s)
+            .sum();
+        self.offset + reach + 1
+    }
+
+    /// The storage index of one element.
+    ///
+    /// # Errors
+    /// [`Error::Rank`] or [`Error::OutOfRange`].
+    pub fn index(&self, at: &[usize]) -> Result<usize> {
+        if at.len() != self.rank() {
+            return Err(self.rank_error("index", at.len().to_string()));
+        }
+        let mut position = self.offset;
+        for (dim, (&i, (&len, &stride))) in at
+            .iter()
+            .zip(self.shape.iter().zip(&self.strides))
+            .enumerate()
+        {
+            if i >= len {
+                return Err(Error::OutOfRange {
+                    operation: "index",
+                    dim,
+                    index: i,
+                    len,
+                });
+            }
+            position += i * stride;
+        }
+        Ok(position)
+    }
+
+    /// Dimensions in a new order.
+    pub fn permute(&self, order: &[usize]) -> Result<Layout> {
+        let mut seen: SmallVec<[bool; 6]> = SmallVec::from_elem(false, self.rank());
+        if order.len() != self.rank() {
+            return Err(self.rank_error("permute", order.len().to_string()));
+        }
+        for &dim in order {
+            self.check_dim("permute", dim)?;
+            if std::mem::replace(&mut seen[dim], true) {
+                return Err(Error::ShapeMismatch {
+                    operation: "permute (each dimension once)",
+                    expected: (0..self.rank()).collect(),
+                    actual: order.to_vec(),
+                });
+            }
+        }
+        Ok(Layout {
+            shape: order.iter().map(|&d| self.shape[d]).collect(),
+            strides: order.iter().map(|&d| self.strides[d]).collect(),
+            offset: self.offset,
+        })
+    }
+
+    /// Elements `start, start + step, …` below `end` of one dimension.
+    pub fn slice(&self, dim: usize, start: usize, end: usize, step: usize) -> Result<Layout> {
+        self.check_dim("slice", dim)?;
+        let len = self.shape[dim];
+        if end > len || start > end || step == 0 {
+            return Err(Error::OutOfRange {
+                operation: "slice",
+                dim,
+                index: end.max(start),
+                len,
+            });
+        }
+        let mut view = self.clone();
+        view.shape[dim] = (end - start).div_ceil(step);
+        view.offset += start * self.strides[dim];
+        view.strides[dim] *= step;
+        Ok(view)
+    }
+
+    /// Drops dimension `dim` by fixing its index.
+    pub fn select(&self, dim: usize, index: usize) -> Result<Layout> {
+        self.check_dim("select", dim)?;
+        if index >= self.shape[dim] {
+            return Err(Error::OutOfRange {
+                operation: "select",
+                dim,
+                index,
+                len: self.shape[dim],
+            });
+        }
+        let mut view = self.clone();
+        view.offset += index * self.strides[dim];
+        view.shape.remove(dim);
+        view.strides.remove(dim);
+        Ok(view)
+    }
+
+    /// Drops a dimension of length 1.
+    pub fn squeeze(&self, dim: usize) -> Result<Layout> {
+        self.check_dim("squeeze", dim)?;
+        if self.shape[dim] != 1 {
+            return Err(Error::OutOfRange {
+                operation: "squeeze",
+                dim,
+                index: 1,
+                len: self.shape[dim],
+            });
+        }
+        self.select(dim, 0)
+    }
+
+    /// Inserts a dimension of length 1 before `dim` (`dim` may be the rank).
+    pub fn unsqueeze(&self, dim: usize) -> Result<Layout> {
+        if dim > self.rank() {
+            return Err(self.no_such_dim("unsqueeze", dim));
+        }
+        let mut view = self.clone();
+        view.shape.insert(dim, 1);
+        view.strides.insert(dim, 1);
+        Ok(view)
+    }
+
+    /// Repeats dimensions of length 1 without copying (stride 0); new leading dimensions are allowed.
+    pub fn expand(&self, shape: &[usize]) -> Result<Layout> {
+        checked_numel(shape)?;
+        let mismatch = || Error::ShapeMismatch {
+            operation: "expand",
+            expected: shape.to_vec(),
+            actual: self.shape.to_vec(),
+        };
+        let lead = shape.len().checked_sub(self.rank()).ok_or_else(mismatch)?;
+        let mut strides: Dims = SmallVec::from_elem(0, shape.len());
+        for dim in 0..self.rank() {
+            strides[lead + dim] = match (self.shape[dim], shape[lead + dim]) {
+                (have, want) if have == want => self.strides[dim],
+                (1, _) => 0,
+                _ => return Err(mismatch()),
+            };
+        }
+        Ok(Layout {
+            shape: shape.into(),
+            strides,
+            offset: self.offset,
+        })
+    }
+
+    /// The same elements in the same order under another shape, without a copy.
+    ///
+    /// # Errors
+    /// [`Error::ShapeMismatch`] if the element counts differ, [`Error::NotViewable`] if the strides
+    /// do not allow it.
+    pub fn view(&self, shape: &[usize]) -> Result<Layout> {
+        if checked_numel(shape)? != self.numel() {
+            return Err(Error::ShapeMismatch {
+                operation: "view",
+                expected: shape.to_vec(),
+                actual: self.shape.to_vec(),
+            });
+        }
+        if self.numel() == 0 {
+            return Layout::dense(shape, MemoryFormat::Contiguous);
+        }
+        let refused = || Error::NotViewable {
+            from: self.shape.to_vec(),
+            strides: self.strides.to_vec(),
+            to: shape.to_vec(),
+        };
+        // Walk from the back: a run of old dimensions that step through memory evenly can be cut
+        // into any new dimensions of the same product.
+        let mut strides: Dims = SmallVec::from_elem(1, shape.len());
+        let mut old = self.rank();
+        let (mut run, mut step) = (1, 1);
+        for new in (0..shape.len()).rev() {
+            if shape[new] == 1 {
+                strides[new] = run * step;
+                continue;
+            }
+            while run == 1 && old > 0 {
+                old -= 1;
+                (run, step) = (self.shape[old], self.strides[old]);
+            }
+            while run % shape[new] != 0 {
+                // Take in further old dimensions as long as they continue the run.
+                if old == 0 || (self.shape[old - 1] != 1 && self.strides[old - 1] != run * step) {
+                    return Err(refused());
+                }
+                old -= 1;
+                run *= self.shape[old];
+            }
+            strides[new] = step;
+            step *= shape[new];
+            run /= shape[new];
+        }
+        Ok(Layout {
+            shape: shape.into(),
+            strides,
+            offset: self.offset,
+        })
+    }
+
+    /// Calls `f` with the storage index of each innermost row's start, the row's length and its stride, in logical order.
+    pub fn for_each_row(&self, mut f: impl FnMut(usize, usize, usize)) {
+        if self.numel() == 0 {
+            return;
+        }
+        let Some((&row, outer)) = self.shape.split_last() else {
+            return f(self.offset, 1, 1);
+        };
+        let stride = self.strides[outer.len()];
+        let mut at: Dims = SmallVec::from_elem(0, outer.len());
+        let mut start = self.offset;
+        loop {
+            f(start, row, stride);
+            let mut dim = outer.len();
+            loop {
+                if dim == 0 {
+                    return;
+                }
+                dim -= 1;
+                at[dim] += 1;
+                start += self.strides[dim];
+                if at[dim] < outer[dim] {
+                    break;
+                }
+                start -= at[dim] * self.strides[dim];
+                at[dim] = 0;
+            }
+        }
+    }
+
+    pub(crate) fn check_dim(&self, operation: &'static str, dim: usize) -> Result<()> {
+        if dim < self.rank() {
+            Ok(())
+        } else {
+            Err(self.no_such_dim(operation, dim))
+        }
+    }
+
+    fn no_such_dim(&self, operation: &'static str, dim: usize) -> Error {
+        Error::NoSuchDim {
+            operation,
+            dim,
+            rank: self.rank(),
+            shape: self.shape.to_vec(),
+        }
+    }
+
+    fn rank_error(&self, operation: &'static str, actual: String) -> Error {
+        Error::Rank {
+            operation,
+            expected: format!(
+                "{} (one entry for each of the shape's; {actual} came)",
+                self.rank()
+            ),
+            actual: self.rank(),
+            shape: self.shape.to_vec(),
+        }
+    }
+}
+
+/// The product of a shape.
+///
+/// # Errors
+/// [`Error::TooLarge`] if it, times the largest element, does not fit `isize`.
+pub fn checked_numel(shape: &[usize]) -> Result<usize> {
+    // Zero-length dimensions make the product zero, yet the others must still multiply safely.
+    let bound = shape
+        .iter()
+        .try_fold(8usize, |acc, &n| acc.checked_mul(n.max(1)));
+    match bound {
+        Some(bytes) if bytes <= isize::MAX as usize => Ok(shape.iter().product()),
+        _ => Err(Error::TooLarge {
+            operation: "shape",
+            shape: shape.to_vec(),
+        }),
+    }
+}
+
+/// Dimensions from slowest to fastest for channels-last: 0, 2, 3, …, 1.
+fn channels_last_order(shape: &[usize]) -> Result<Dims> {
+    if shape.len() < 3 {
+        return Err(Error::Rank {
+            operation: "channels-last layout",
+            expected: "at least 3".into(),
+            actual: shape.len(),
+            shape: shape.to_vec(),
+        });
+    }
+    Ok(std::iter::once(0)
+        .chain(2..shape.len())
+        .chain([1])
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_offsets(layout: &Layout) -> Vec<usize> {
+        let mut out = Vec::new();
+        layout.for_each_row(|start, n, stride| out.extend((0..n).map(|i| start + i * stride)));
+        out
+    }
+
+    #[test]
+    fn rows_come_in_logical_order() {
+        let l = Layout::dense(&[2, 3, 4], MemoryFormat::Contiguous).unwrap();
+        assert_eq!(all_offsets(&l), (0..24).collect::<Vec<_>>());
+        let p = l.permute(&[2, 0, 1]).unwrap();
+        assert_eq!(all_offsets(&p)[..6], [0, 4, 8, 12, 16, 20]);
+        let scalar = Layout::dense(&[], MemoryFormat::Contiguous).unwrap();
+        assert_eq!(all_offsets(&scalar), [0]);
+    }
+
+    #[test]
+    fn channels_last_puts_channels_innermost() {
+        let l = Layout::dense(&[2, 3, 4, 5], MemoryFormat::ChannelsLast).unwrap();
+        assert_eq!(l.strides(), [60, 1, 15, 3]);
+        assert!(
+            l.is_dense_in(MemoryFormat::ChannelsLast) && !l.is_dense_in(MemoryFormat::Contiguous)
+        );
+        // With one channel, or one pixel, both descriptions hold.
+        let thin = Layout::dense(&[2, 1, 4, 5], MemoryFormat::ChannelsLast).unwrap();
+        assert!(thin.is_dense_in(MemoryFormat::Contiguous));
+    }
+
+    #[test]
+    fn views_keep_the_element_order_or_refuse() {
+        let l = Layout::dense(&[2, 3, 4], MemoryFormat::Contiguous).unwrap();
+        for shape in [&[24][..], &[6, 4], &[2, 12], &[1, 2, 1, 3, 2, 2], &[4, 6]] {
+            assert_eq!(
+                all_offsets(&l.view(shape).unwrap()),
+                (0..24).collect::<Vec<_>>(),
+                "{shape:?}"
+            );
+        }
+        let t = l.permute(&[1, 0, 2]).unwrap();
+        assert_eq!(
+            all_offsets(&t.view(&[3, 2, 2, 2]).unwrap()),
+            all_offsets(&t)
+        );
+        assert!(matches!(t.view(&[6, 4]), Err(Error::NotViewable { .. })));
+        assert!(matches!(l.view(&[5, 5]), Err(Error::ShapeMismatch { .. })));
+        // Global pooling's output in channels-last memory flattens without a copy.
+        let pooled = Layout::dense(&[2, 8, 1, 1], MemoryFormat::ChannelsLast).unwrap();
+        assert_eq!(pooled.view(&[2, 8]).unwrap().strides(), [8, 1]);
+    }
+
+    #[test]
+    fn slices_and_selects_move_the_offset() {
+        let l = Layout::dense(&[4, 5], MemoryFormat::Contiguous).unwrap();
+        assert_eq!(
+            all_offsets(&l.slice(1, 1, 5, 2).unwrap())[..4],
+            [1, 3, 6, 8]
+        );
+        assert_eq!(all_offsets(&l.select(0, 2).unwrap()), [10, 11, 12, 13, 14]);
+        assert!(matches!(
+            l.slice(1, 2, 6, 1),
+            Err(Error::OutOfRange {
+                index: 6,
+                len: 5,
+                ..
+            })
+        ));
+        assert!(matches!(
+            l.select(2, 0),
+            Err(Error::NoSuchDim {
+                dim: 2,
+                rank: 2,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn expansion_repeats_with_stride_zero() {
+        let l = Layout::dense(&[3, 1], MemoryFormat::Contiguous).unwrap();
+        assert_eq!(l.expand(&[2, 3, 4]).unwrap().strides(), [0, 1, 0]);
+        assert!(l.expand(&[4, 4]).is_err());
+    }
+
+    #[test]
+    fn absurd_shapes_are_refused() {
+        assert!(matches!(
+            checked_numel(&[usize::MAX, 2]),
+            Err(Error::TooLarge { .. })
+        ));
+        assert!(matches!(
+            checked_numel(&[0, usize::MAX, 16]),
+            Err(Error::TooLarge { .. })
+        ));
+        assert_eq!(checked_numel(&[0, 3]).unwrap(), 0);
+    }
+}

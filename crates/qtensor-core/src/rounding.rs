@@ -1,0 +1,89 @@
+//! The only rounding code of the workspace: round half to even, in the forms that the affine map,
+//! the requantizing epilogues and the pools need.
+//!
+//! SIMD paths use the hardware's conversion in its default mode, which rounds the same way; the tests
+//! of every ISA compare them with these functions byte for byte.
+
+/// `1.5 * 2^23`. Adding it to a float below `2^22` in magnitude pushes the fraction out of the
+/// mantissa, and the addition itself rounds half to even.
+const MAGIC: f32 = 12_582_912.0;
+
+/// Rounds to the nearest integer, ties to even, for any `f32` (infinities and NaN pass through).
+///
+/// ```
+/// # use qtensor_core::rounding::round_half_even;
+/// assert_eq!(round_half_even(2.5), 2.0);
+/// assert_eq!(round_half_even(-3.5), -4.0);
+/// ```
+#[inline(always)]
+pub fn round_half_even(x: f32) -> f32 {
+    x.round_ties_even()
+}
+
+/// [`round_half_even`] to an integer for values of magnitude below `2^22`.
+///
+/// Two additions and a conversion, so that the baseline x86-64 build, which has no rounding
+/// instruction, vectorizes it. Callers clamp first; outside the range the result is meaningless.
+#[inline(always)]
+pub fn round_half_even_small(x: f32) -> i32 {
+    debug_assert!(
+        x.abs() <= 4_194_304.0,
+        "round_half_even_small is exact below 2^22, got {x}"
+    );
+    ((x + MAGIC) - MAGIC) as i32
+}
+
+/// Rounds a non-negative scaled index (`f64`) half to even.
+#[inline(always)]
+pub fn round_half_even_f64(x: f64) -> f64 {
+    x.round_ties_even()
+}
+
+/// `numerator / denominator` in `f32`, rounded half to even: the mean of a pooling window.
+///
+/// The quotient is taken in `f32` because PyTorch's channels-last kernels do so
+/// (`aten/src/ATen/native/quantized/cpu/kernels/QuantizedOpKernels.cpp`).
+#[inline(always)]
+pub fn rounded_mean(numerator: i32, denominator: i32) -> i32 {
+    round_half_even(numerator as f32 / denominator as f32) as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_form_agrees_with_the_general_one_on_every_half_and_its_neighbours() {
+        for twice in -4096i32..=4096 {
+            let half = twice as f32 / 2.0;
+            for x in [half, half.next_up(), half.next_down()] {
+                assert_eq!(round_half_even_small(x) as f32, round_half_even(x), "{x}");
+            }
+        }
+        for x in [4_194_303.5f32, -4_194_303.5, 2_097_151.3, 1e-45, -0.0] {
+            assert_eq!(round_half_even_small(x) as f32, round_half_even(x), "{x}");
+        }
+    }
+
+    #[test]
+    fn ties_go_to_even() {
+        let cases = [
+            (0.5, 0),
+            (1.5, 2),
+            (2.5, 2),
+            (-0.5, 0),
+            (-1.5, -2),
+            (127.5, 128),
+        ];
+        for (x, want) in cases {
+            assert_eq!(round_half_even_small(x), want, "{x}");
+        }
+    }
+
+    #[test]
+    fn means_round_half_to_even_too() {
+        assert_eq!(rounded_mean(5, 2), 2);
+        assert_eq!(rounded_mean(7, 2), 4);
+        assert_eq!(rounded_mean(-5, 2), -2);
+    }
+}

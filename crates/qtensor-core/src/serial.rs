@@ -1,0 +1,149 @@
+//! Tensors in files and in serde formats: shape, map and little-endian data; strides are not kept.
+//!
+//! Reading checks everything that a hostile file could get wrong: the shape's product, the amount of
+//! data, the number of scales, zero points outside the type.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::container::{self, Kind};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::int_tensor::IntTensor;
+use crate::qtensor::QTensor;
+use crate::quantizer::Quantizer;
+use crate::tensor::Tensor;
+
+#[derive(Serialize, Deserialize)]
+struct FloatRecord<'a> {
+    shape: Vec<usize>,
+    #[serde(with = "serde_bytes", borrow)]
+    data: Cow<'a, [u8]>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct QRecord<'a> {
+    shape: Vec<usize>,
+    dtype: DType,
+    quantizer: Quantizer,
+    #[serde(with = "serde_bytes", borrow)]
+    data: Cow<'a, [u8]>,
+}
+
+impl Serialize for Tensor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let data: Vec<u8> = self
+            .to_vec()
+            .into_iter()
+            .flat_map(f32::to_le_bytes)
+            .collect();
+        FloatRecord {
+            shape: self.shape().to_vec(),
+            data: data.into(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tensor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Tensor, D::Error> {
+        let record = FloatRecord::deserialize(deserializer)?;
+        let (words, rest) = record.data.as_chunks::<4>();
+        if !rest.is_empty() {
+            return Err(D::Error::custom(format!(
+                "{} bytes are no whole number of float32",
+                record.data.len()
+            )));
+        }
+        let values = words.iter().map(|w| f32::from_le_bytes(*w)).collect();
+        Tensor::from_vec(values, &record.shape).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for QTensor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        QRecord {
+            shape: self.shape().to_vec(),
+            dtype: self.dtype(),
+            quantizer: self.quantizer().clone(),
+            data: self.int_repr().to_bytes().into(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for QTensor {
+    fn deserialize<D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<QTensor, D::Error> {
+        let record = QRecord::deserialize(deserializer)?;
+        let ints = IntTensor::from_bytes(&record.data, &record.shape, record.dtype)
+            .map_err(D::Error::custom)?;
+        QTensor::from_parts(ints, record.quantizer).map_err(D::Error::custom)
+    }
+}
+
+/// Encodes a value with postcard and seals it; what `save` writes.
+///
+/// # Errors
+/// [`Error::Malformed`] if the value cannot be encoded.
+fn encode<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>> {
+    let content = postcard::to_stdvec(value).map_err(|e| Error::Malformed(e.to_string()))?;
+    Ok(container::seal(kind, &content))
+}
+
+fn decode<'a, T: Deserialize<'a>>(kind: Kind, bytes: &'a [u8]) -> Result<T> {
+    let content = container::open(kind, bytes)?;
+    let (value, rest) =
+        postcard::take_from_bytes(content).map_err(|e| Error::Malformed(e.to_string()))?;
+    if !rest.is_empty() {
+        return Err(Error::Malformed(format!(
+            "{} bytes are left over behind the content",
+            rest.len()
+        )));
+    }
+    Ok(value)
+}
+
+macro_rules! files {
+    ($t:ty, $kind:expr) => {
+        impl $t {
+            /// The file's bytes: the envelope of [`container`] around shape, map and data.
+            ///
+            /// # Errors
+            /// [`Error::Malformed`] if the value cannot be encoded.
+            pub fn to_bytes(&self) -> Result<Vec<u8>> {
+                encode($kind, self)
+            }
+
+            /// The reverse of `to_bytes`; any damage is an error.
+            ///
+            /// # Errors
+            /// Those of [`container::open`], and [`Error::Malformed`].
+            pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+                decode($kind, bytes)
+            }
+
+            /// Writes the tensor to a file, atomically.
+            ///
+            /// # Errors
+            /// [`Error::Io`] with the path.
+            pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+                container::write_file(path.as_ref(), &self.to_bytes()?)
+            }
+
+            /// Reads a tensor that `save` wrote.
+            ///
+            /// # Errors
+            /// [`Error::Io`] with the path, and those of `from_bytes`.
+            pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+                Self::from_bytes(&container::read_file(path.as_ref())?)
+            }
+        }
+    };
+}
+files!(Tensor, Kind::Tensor);
+files!(QTensor, Kind::QTensor);

@@ -1,0 +1,1 @@
+//! int8 quantization of neural networks on x86 CPUs, in pure Rust.
