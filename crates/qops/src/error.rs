@@ -1,5 +1,7 @@
 //! What can go wrong with operations: each variant names the operation and carries both numbers.
 
+use qtensor_core::DType;
+
 /// The crate's result type.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -64,5 +66,105 @@ pub enum Error {
         expected: String,
         /// What it was.
         actual: String,
+    },
+    /// The operands have different storage types.
+    #[error("{operation}: the operands' types differ: {left} and {right}")]
+    DTypesDiffer {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The first operand's type.
+        left: DType,
+        /// The type of the operand that differs from it.
+        right: DType,
+    },
+    /// The operation does not exist for this storage type.
+    #[error("{operation}: expected {expected}, got {actual}")]
+    UnsupportedDType {
+        /// The operation that refused.
+        operation: &'static str,
+        /// What it takes, in words.
+        expected: &'static str,
+        /// What came.
+        actual: DType,
+    },
+    /// One length is not the one that another argument requires.
+    #[error("{operation}: {what} must be {expected}, got {actual}")]
+    Length {
+        /// The operation that refused.
+        operation: &'static str,
+        /// Which length, in words.
+        what: &'static str,
+        /// The length required.
+        expected: usize,
+        /// The length that came.
+        actual: usize,
+    },
+    /// Per-channel weights are quantized along another axis than the output channels.
+    #[error(
+        "{operation}: weights must be quantized per tensor or along axis 0, these are along axis {axis}"
+    )]
+    WeightAxis {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The weights' channel axis.
+        axis: usize,
+    },
+    /// A weight zero point is not 0.
+    #[error("{operation}: weights must have zero point 0, channel {channel} has {zero_point}")]
+    WeightZeroPoint {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The output channel.
+        channel: usize,
+        /// Its zero point.
+        zero_point: i32,
+    },
+    /// A bias, in steps of input scale times weight scale, leaves no room in `i32` for the worst sum.
+    #[error(
+        "{operation}: channel {channel}: bias {bias} is {steps} steps of {step:e}, but only {lowest}..={highest} \
+         leave room in i32 for the sum of products; enlarge the channel's weight scale"
+    )]
+    BiasTooLarge {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The output channel.
+        channel: usize,
+        /// The bias.
+        bias: f32,
+        /// The bias in steps, before saturation.
+        steps: f64,
+        /// One step: input scale times weight scale.
+        step: f32,
+        /// The least number of steps that is safe for this channel.
+        lowest: i64,
+        /// The greatest number of steps that is safe for this channel.
+        highest: i64,
+    },
+    /// The scales of input, weight and output combine to a multiplier that `f32` cannot hold.
+    #[error(
+        "{operation}: channel {channel}: input scale {input_scale:e} times weight scale {weight_scale:e} over \
+         output scale {output_scale:e} has no usable f32 value ({multiplier:e})"
+    )]
+    Multiplier {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The output channel; 0 for operations without channels.
+        channel: usize,
+        /// The input's scale.
+        input_scale: f32,
+        /// The scale of the weight, or of the second operand.
+        weight_scale: f32,
+        /// The output's scale.
+        output_scale: f32,
+        /// What came out.
+        multiplier: f32,
+    },
+    /// An operation over at least one tensor, or one element, got none.
+    #[error("{operation}: needs at least one {what}")]
+    Empty {
+        /// The operation that refused.
+        operation: &'static str,
+        /// Of what.
+        what: &'static str,
     },
 }
