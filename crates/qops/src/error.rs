@@ -136,9 +136,9 @@ pub enum Error {
         /// One step: input scale times weight scale.
         step: f32,
         /// The least number of steps that is safe for this channel.
-        lowest: i64,
+        lowest: i32,
         /// The greatest number of steps that is safe for this channel.
-        highest: i64,
+        highest: i32,
     },
     /// The scales of input, weight and output combine to a multiplier that `f32` cannot hold.
     #[error(

@@ -1,0 +1,34 @@
+//! Operations on 8-bit integers.
+//!
+//! Every function takes `quint8` or `qint8` activations, quantized per tensor, and answers in the type
+//! of its input. Kernels know unsigned activations only: a signed tensor enters as `q ⊕ 0x80` with zero
+//! point `z + 128`, which changes no difference `q − z`, and leaves the same way.
+
+mod bytes;
+mod cat;
+mod conv;
+mod convert;
+mod elementwise;
+mod linear;
+mod matmul;
+mod norm;
+mod order;
+mod packed;
+mod params;
+mod pool;
+mod scalar;
+
+pub use cat::{cat, cat_relu};
+pub use conv::{PackedConv, conv1d, conv2d, conv3d};
+pub use convert::{dequantize, quantize};
+pub use elementwise::{add, add_relu, clamp, mul, mul_relu, relu, relu6};
+pub use linear::{PackedLinear, linear};
+pub use matmul::matmul;
+pub use norm::batch_norm;
+pub use order::{
+    argmax, argmax_dim, argmin, argmin_dim, argsort, max, max_dim, min, min_dim, sort, topk,
+};
+pub use packed::max_bias_magnitude;
+pub use params::{Activation, OutQParams};
+pub use pool::{adaptive_avg_pool, avg_pool, max_pool};
+pub use scalar::{add_scalar, mul_scalar};

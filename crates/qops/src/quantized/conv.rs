@@ -1,0 +1,254 @@
+//! Convolutions on integers, in one, two and three spatial dimensions.
+
+use qkernels_x86::{Context, ConvShape, PackedWeights};
+use qtensor_core::{MemoryFormat, QTensor, Tensor};
+
+use super::bytes::{Bytes, build};
+use super::linear::rank_error;
+use super::packed::Packed;
+use super::params::{Activation, OutQParams};
+use crate::error::{Error, Result};
+use crate::spec::ConvSpec;
+
+const OPERATION: &str = "conv";
+
+/// A convolution's weights, packed for the kernels, with its stride, padding, dilation and groups.
+///
+/// The arithmetic is that of [`PackedLinear`](super::PackedLinear) over each window; padding
+/// contributes real zeros, that is, input zero points. `Send + Sync`; cloning shares the weights.
+///
+/// ```
+/// # use qops::{ConvSpec, quantized::{Activation, OutQParams, PackedConv, quantize}};
+/// # use qtensor_core::{DType, Tensor, quantize_per_tensor};
+/// let weight = Tensor::from_vec(vec![0.25; 2 * 3 * 3 * 3], &[2, 3, 3, 3])?;
+/// let weight = quantize_per_tensor(&weight, 0.0625, 0, DType::QInt8)?;
+/// let spec = ConvSpec::new(&[2, 2], &[1, 1], &[1, 1], 1)?;
+/// let conv = PackedConv::new(&weight, None, &spec)?;
+///
+/// let x = quantize(&Tensor::ones(&[1, 3, 8, 8])?, OutQParams::new(0.5, 10), DType::QUInt8)?;
+/// let y = conv.run(&x, OutQParams::new(0.25, 0), Activation::Relu)?;
+/// assert_eq!(y.shape(), [1, 2, 4, 4]);
+/// assert_eq!(y.get(&[0, 1, 0, 0])?, 3.0); // 12 of the 27 taps lie inside
+/// assert_eq!(y.get(&[0, 1, 1, 1])?, 6.75);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "conv2d_prepack")]
+#[derive(Clone, Debug)]
+pub struct PackedConv {
+    packed: Packed,
+    spec: ConvSpec,
+    /// The geometry with the smallest input and an empty batch.
+    shape: ConvShape,
+    /// Spatial dimensions, 1 to 3.
+    spatial: usize,
+}
+
+impl PackedConv {
+    /// Packs `qint8` weights `[out, in / groups, kernel…]` (per tensor, or per channel along axis 0, zero
+    /// points 0) and an `f32` bias `[out]`, for one to three kernel dimensions.
+    ///
+    /// # Errors
+    /// [`Rank`](qtensor_core::Error::Rank), [`Error::UnsupportedDType`], [`Error::WeightAxis`],
+    /// [`Error::WeightZeroPoint`], [`ShapeMismatch`](qtensor_core::Error::ShapeMismatch) for the bias,
+    /// [`Error::Argument`] if it is not finite or if `spec` uses axes that the kernel lacks,
+    /// [`Error::Kernel`] if groups do not divide the channels, a size is 0, or a sum has over 65 000 products.
+    pub fn new(weight: &QTensor, bias: Option<&Tensor>, spec: &ConvSpec) -> Result<PackedConv> {
+        let (&[out_channels, group_channels], kernel @ [_, ..]) =
+            weight.shape().split_at(weight.rank().min(2))
+        else {
+            return Err(rank_error(
+                "conv weight",
+                "3 to 5 (out, in / groups, kernel…)",
+                weight.shape(),
+            ));
+        };
+        let Some(kernel_axes) = three_axes(kernel) else {
+            return Err(rank_error(
+                "conv weight",
+                "3 to 5 (out, in / groups, kernel…)",
+                weight.shape(),
+            ));
+        };
+        spec.validate()?;
+        spec.check_spatial(kernel.len())?;
+        let mut shape = ConvShape {
+            batch: 0,
+            in_channels: group_channels.saturating_mul(spec.groups),
+            out_channels,
+            groups: spec.groups,
+            input: [1; 3],
+            kernel: kernel_axes,
+            stride: spec.stride,
+            padding: spec.padding,
+            dilation: spec.dilation,
+        };
+        // The smallest input with an output; calls put their own in its place.
+        shape.input = std::array::from_fn(|axis| {
+            spec.dilation[axis]
+                .saturating_mul(kernel_axes[axis].saturating_sub(1))
+                .saturating_add(1)
+        });
+        let packed = Packed::new(OPERATION, weight, bias, |ints| {
+            PackedWeights::conv(ints, &shape)
+        })?;
+        Ok(PackedConv {
+            packed,
+            spec: *spec,
+            shape,
+            spatial: kernel.len(),
+        })
+    }
+
+    /// The convolution of `x`: `[batch, in, spatial…]` to `[batch, out, spatial…]` in channels-last memory.
+    ///
+    /// `x` is read in channels-last memory. A row-major one is transposed first, which reads and writes
+    /// every byte once more: little beside a dense 3×3, as much as the work of a small depthwise
+    /// convolution. Results of convolutions, pools and [`quantize`](super::quantize) need no transposition.
+    ///
+    /// # Errors
+    /// [`Rank`](qtensor_core::Error::Rank) or [`Error::Length`] if `x` does not fit the weights;
+    /// [`Error::UnsupportedDType`]; [`QSchemeMismatch`](qtensor_core::Error::QSchemeMismatch) for a per-channel
+    /// `x`; [`Error::Kernel`] if the window exceeds the padded input; bad `out` parameters;
+    /// [`Error::BiasTooLarge`] and [`Error::Multiplier`] for scales that do not go together.
+    pub fn run(&self, x: &QTensor, out: OutQParams, activation: Activation) -> Result<QTensor> {
+        let (batch, channels, input) = batched(OPERATION, x)?;
+        if x.rank() != self.spatial + 2 {
+            let expected = format!("{}, as the weights", self.spatial + 2);
+            return Err(rank_error(OPERATION, &expected, x.shape()));
+        }
+        if channels != self.shape.in_channels {
+            return Err(Error::Length {
+                operation: OPERATION,
+                what: "the number of input channels",
+                expected: self.shape.in_channels,
+                actual: channels,
+            });
+        }
+        let shape = ConvShape {
+            batch,
+            input,
+            ..self.shape
+        };
+        shape.validate()?;
+        let format = MemoryFormat::ChannelsLast;
+        let bytes = Bytes::new(OPERATION, x, format)?;
+        let requant = self.packed.requant(&bytes, out, activation)?;
+        let size = output_shape(batch, shape.out_channels, shape.output(), self.spatial);
+        build(OPERATION, &size, format, bytes.dtype, out, |y| {
+            if batch > 0 {
+                let (context, x) = (Context::new()?, bytes.slice(format));
+                qkernels_x86::conv(&context, x, &shape, self.packed.weights(), &requant, y)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The quantized weights, as given to [`new`](Self::new).
+    pub fn weight(&self) -> &QTensor {
+        self.packed.weight()
+    }
+
+    /// The bias, as given to [`new`](Self::new).
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.packed.bias()
+    }
+
+    /// Stride, padding, dilation and groups.
+    pub fn spec(&self) -> &ConvSpec {
+        &self.spec
+    }
+}
+
+/// [`PackedConv`] for a single call on `[batch, in, length]`.
+///
+/// # Errors
+/// Those of [`PackedConv::new`] and [`PackedConv::run`]; [`Rank`](qtensor_core::Error::Rank) for other ranks.
+pub fn conv1d(
+    x: &QTensor,
+    weight: &QTensor,
+    bias: Option<&Tensor>,
+    spec: &ConvSpec,
+    out: OutQParams,
+    activation: Activation,
+) -> Result<QTensor> {
+    once("conv1d", 1, x, weight, bias, spec, (out, activation))
+}
+
+/// [`PackedConv`] for a single call on `[batch, in, height, width]`.
+///
+/// # Errors
+/// As [`conv1d`].
+pub fn conv2d(
+    x: &QTensor,
+    weight: &QTensor,
+    bias: Option<&Tensor>,
+    spec: &ConvSpec,
+    out: OutQParams,
+    activation: Activation,
+) -> Result<QTensor> {
+    once("conv2d", 2, x, weight, bias, spec, (out, activation))
+}
+
+/// [`PackedConv`] for a single call on `[batch, in, depth, height, width]`.
+///
+/// # Errors
+/// As [`conv1d`].
+pub fn conv3d(
+    x: &QTensor,
+    weight: &QTensor,
+    bias: Option<&Tensor>,
+    spec: &ConvSpec,
+    out: OutQParams,
+    activation: Activation,
+) -> Result<QTensor> {
+    once("conv3d", 3, x, weight, bias, spec, (out, activation))
+}
+
+fn once(
+    operation: &'static str,
+    spatial: usize,
+    x: &QTensor,
+    weight: &QTensor,
+    bias: Option<&Tensor>,
+    spec: &ConvSpec,
+    (out, activation): (OutQParams, Activation),
+) -> Result<QTensor> {
+    if weight.rank() != spatial + 2 {
+        let expected = format!("{} for the weight", spatial + 2);
+        return Err(rank_error(operation, &expected, weight.shape()));
+    }
+    PackedConv::new(weight, bias, spec)?.run(x, out, activation)
+}
+
+/// Batch, channels and spatial size of an activation with one to three spatial dimensions.
+pub(crate) fn batched(operation: &'static str, x: &QTensor) -> Result<(usize, usize, [usize; 3])> {
+    let refused = || rank_error(operation, "3 to 5 (batch, channels, spatial…)", x.shape());
+    let (&[batch, channels], spatial) = x.shape().split_at(x.rank().min(2)) else {
+        return Err(refused());
+    };
+    let spatial = three_axes(spatial).ok_or_else(refused)?;
+    Ok((batch, channels, spatial))
+}
+
+/// One to three spatial sizes as three, missing leading ones being 1.
+fn three_axes(sizes: &[usize]) -> Option<[usize; 3]> {
+    match *sizes {
+        [w] => Some([1, 1, w]),
+        [h, w] => Some([1, h, w]),
+        [d, h, w] => Some([d, h, w]),
+        _ => None,
+    }
+}
+
+/// The logical shape of a result, from its three axes the last `spatial`.
+pub(crate) fn output_shape(
+    batch: usize,
+    channels: usize,
+    axes: [usize; 3],
+    spatial: usize,
+) -> Vec<usize> {
+    [batch, channels]
+        .into_iter()
+        .chain(axes[3 - spatial..].iter().copied())
+        .collect()
+}

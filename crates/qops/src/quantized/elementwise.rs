@@ -1,0 +1,239 @@
+//! Elementwise operations on integers: clamps, sums and products.
+
+use qkernels_x86::Context;
+use qtensor_core::affine::{inverse_scale, quantize_value};
+use qtensor_core::{DType, Layout, MemoryFormat, QTensor};
+
+use super::bytes::{Bytes, build, in_format, natural_format};
+use super::params::{Activation, OutQParams};
+use crate::error::{Error, Result};
+use crate::float::broadcast_shape;
+
+/// `max(x, 0)`: integers below the zero point become it. The qparams stay.
+///
+/// # Errors
+/// [`Error::UnsupportedDType`], [`QSchemeMismatch`](qtensor_core::Error::QSchemeMismatch).
+pub fn relu(x: &QTensor) -> Result<QTensor> {
+    activated("relu", x, Activation::Relu)
+}
+
+/// `min(max(x, 0), 6)`: integers between the zero point and the one that `6.0` quantizes to. The qparams stay.
+///
+/// # Errors
+/// As [`relu`].
+pub fn relu6(x: &QTensor) -> Result<QTensor> {
+    activated("relu6", x, Activation::Relu6)
+}
+
+/// `min(max(x, lo), hi)`: integers between those that the bounds quantize to. The qparams stay.
+///
+/// # Errors
+/// As [`relu`]; [`Error::Argument`] if a bound is NaN or `lo > hi`.
+#[doc(alias = "hardtanh")]
+pub fn clamp(x: &QTensor, lo: f32, hi: f32) -> Result<QTensor> {
+    // The negation catches NaN as well.
+    #[expect(clippy::neg_cmp_op_on_partial_ord)]
+    if !(lo <= hi) {
+        return Err(Error::Argument {
+            operation: "clamp",
+            argument: "lo",
+            expected: format!("at most hi = {hi}"),
+            actual: lo.to_string(),
+        });
+    }
+    clamped("clamp", x, |bytes| {
+        let inverse = inverse_scale(bytes.scale as f32);
+        let quantized =
+            |v| quantize_value(v, inverse, bytes.zero_point, DType::QUInt8);
+        (quantized(lo) as u8, quantized(hi) as u8)
+    })
+}
+
+fn activated(operation: &'static str, x: &QTensor, activation: Activation) -> Result<QTensor> {
+    let (scale, zero_point) = x.per_tensor(operation)?;
+    let range = OutQParams { scale, zero_point }.byte_range(x.dtype(), activation);
+    clamped(operation, x, |_| (range.lo as u8, range.hi as u8))
+}
+
+fn clamped(
+    operation: &'static str,
+    x: &QTensor,
+    bounds: impl FnOnce(&Bytes) -> (u8, u8),
+) -> Result<QTensor> {
+    let format = natural_format(x.layout());
+    let bytes = Bytes::new(operation, x, format)?;
+    let (lo, hi) = bounds(&bytes);
+    let out = OutQParams::of(x)?;
+    build(operation, x.shape(), format, bytes.dtype, out, |y| {
+        Ok(qkernels_x86::clamp(
+            &Context::new()?,
+            bytes.exact(format),
+            lo,
+            hi,
+            y,
+        )?)
+    })
+}
+
+/// `a + b`: both dequantized, added in `f32`, quantized. Shapes broadcast.
+///
+/// `q = clamp(rne((f32(q_a − z_a)·s_a + f32(q_b − z_b)·s_b) · (1/s)) + z)`.
+/// Operands of one shape and memory order are read in place; others are brought into one order first.
+///
+/// # Errors
+/// [`Error::DTypesDiffer`], [`Error::NotBroadcastable`], [`Error::UnsupportedDType`],
+/// [`QSchemeMismatch`](qtensor_core::Error::QSchemeMismatch), bad `out` parameters.
+pub fn add(a: &QTensor, b: &QTensor, out: OutQParams) -> Result<QTensor> {
+    sum("add", a, b, out, Activation::None)
+}
+
+/// `max(a + b, 0)`; see [`add`].
+///
+/// # Errors
+/// As [`add`].
+pub fn add_relu(a: &QTensor, b: &QTensor, out: OutQParams) -> Result<QTensor> {
+    sum("add_relu", a, b, out, Activation::Relu)
+}
+
+/// `a · b`: `q = clamp(rne(f32((q_a − z_a)(q_b − z_b)) · M) + z)` with `M = (s_a·s_b)·(1/s)` in `f32`. Shapes broadcast.
+///
+/// # Errors
+/// As [`add`]; [`Error::Multiplier`] if `M` is not a positive `f32`.
+pub fn mul(a: &QTensor, b: &QTensor, out: OutQParams) -> Result<QTensor> {
+    product("mul", a, b, out, Activation::None)
+}
+
+/// `max(a · b, 0)`; see [`mul`].
+///
+/// # Errors
+/// As [`mul`].
+pub fn mul_relu(a: &QTensor, b: &QTensor, out: OutQParams) -> Result<QTensor> {
+    product("mul_relu", a, b, out, Activation::Relu)
+}
+
+fn sum(
+    operation: &'static str,
+    a: &QTensor,
+    b: &QTensor,
+    out: OutQParams,
+    activation: Activation,
+) -> Result<QTensor> {
+    let pair = Pair::new(operation, a, b)?;
+    let range = out.byte_range(pair.a.dtype, activation);
+    pair.combine(operation, out, |context, a, b, y| {
+        let map = |bytes: &Bytes| (bytes.scale as f32, bytes.zero_point);
+        let inverse = inverse_scale(out.scale as f32);
+        let (x, w) = (a.exact(pair.format), b.exact(pair.format));
+        Ok(qkernels_x86::add(
+            context,
+            x,
+            map(a),
+            w,
+            map(b),
+            inverse,
+            range,
+            y,
+        )?)
+    })
+}
+
+fn product(
+    operation: &'static str,
+    a: &QTensor,
+    b: &QTensor,
+    out: OutQParams,
+    activation: Activation,
+) -> Result<QTensor> {
+    let pair = Pair::new(operation, a, b)?;
+    let range = out.byte_range(pair.a.dtype, activation);
+    pair.combine(operation, out, |context, a, b, y| {
+        let (left, right) = (a.scale as f32, b.scale as f32);
+        let multiplier = left * right * inverse_scale(out.scale as f32);
+        if !(multiplier.is_finite() && multiplier > 0.0) {
+            return Err(Error::Multiplier {
+                operation,
+                channel: 0,
+                input_scale: left,
+                weight_scale: right,
+                output_scale: out.scale as f32,
+                multiplier,
+            });
+        }
+        let (x, w) = (a.exact(pair.format), b.exact(pair.format));
+        Ok(qkernels_x86::mul(
+            context,
+            x,
+            a.zero_point,
+            w,
+            b.zero_point,
+            multiplier,
+            range,
+            y,
+        )?)
+    })
+}
+
+/// Two operands of one type, expanded to one shape, in one memory order.
+struct Pair {
+    a: Bytes,
+    b: Bytes,
+    shape: Vec<usize>,
+    format: MemoryFormat,
+}
+
+impl Pair {
+    fn new(operation: &'static str, a: &QTensor, b: &QTensor) -> Result<Pair> {
+        if a.dtype() != b.dtype() {
+            return Err(Error::DTypesDiffer {
+                operation,
+                left: a.dtype(),
+                right: b.dtype(),
+            });
+        }
+        let shape = broadcast_shape(operation, a.shape(), b.shape())?;
+        let format = common_format(&shape, a.layout(), b.layout());
+        Ok(Pair {
+            a: expanded(operation, a, &shape, format)?,
+            b: expanded(operation, b, &shape, format)?,
+            shape,
+            format,
+        })
+    }
+
+    fn combine(
+        &self,
+        operation: &'static str,
+        out: OutQParams,
+        kernel: impl FnOnce(&Context, &Bytes, &Bytes, &mut [u8]) -> Result<()>,
+    ) -> Result<QTensor> {
+        build(
+            operation,
+            &self.shape,
+            self.format,
+            self.a.dtype,
+            out,
+            |y| kernel(&Context::new()?, &self.a, &self.b, y),
+        )
+    }
+}
+
+/// The order of the first operand that fills the result; channels-last only if no such operand is row-major.
+fn common_format(shape: &[usize], a: &Layout, b: &Layout) -> MemoryFormat {
+    let full = [a, b].into_iter().find(|layout| layout.shape() == shape);
+    full.map_or(MemoryFormat::Contiguous, natural_format)
+}
+
+/// An operand under the result's shape, materialized if it is smaller.
+fn expanded(
+    operation: &'static str,
+    x: &QTensor,
+    shape: &[usize],
+    format: MemoryFormat,
+) -> Result<Bytes> {
+    if x.shape() == shape {
+        return Bytes::new(operation, x, format);
+    }
+    let mut bytes = Bytes::new(operation, x, natural_format(x.layout()))?;
+    bytes.data = in_format(&bytes.data.expand(shape)?, format)?;
+    Ok(bytes)
+}

@@ -1,0 +1,127 @@
+//! The linear layer on integers: `y = x · wᵀ + b`.
+
+use qkernels_x86::{Context, PackedWeights};
+use qtensor_core::{MemoryFormat, QTensor, Tensor};
+
+use super::bytes::{Bytes, build};
+use super::packed::Packed;
+use super::params::{Activation, OutQParams};
+use crate::error::{Error, Result};
+
+const OPERATION: &str = "linear";
+
+/// A linear layer's weights, packed for the kernels: `y = x · wᵀ + b`, clamped by a fused activation.
+///
+/// With `acc = Σ (q_x − z_x) · q_w` exact in `i32`, `b_q = rne(b / (s_x · s_w[c]))` and
+/// `M = (s_x · s_w[c]) / s_y`: `q_y = clamp(rne(f32(acc + b_q) · M) + z_y)`.
+///
+/// `Send + Sync`; cloning shares the weights. Bias and multipliers depend on the input's qparams and
+/// are kept for those of the last call.
+#[doc(alias = "linear_prepack")]
+#[derive(Clone, Debug)]
+pub struct PackedLinear {
+    packed: Packed,
+    in_features: usize,
+    out_features: usize,
+}
+
+impl PackedLinear {
+    /// Packs `qint8` weights `[out, in]` (per tensor, or per channel along axis 0, zero points 0) and an
+    /// `f32` bias `[out]`.
+    ///
+    /// # Errors
+    /// [`Rank`](qtensor_core::Error::Rank), [`Error::UnsupportedDType`], [`Error::WeightAxis`],
+    /// [`Error::WeightZeroPoint`], [`ShapeMismatch`](qtensor_core::Error::ShapeMismatch) for the bias,
+    /// [`Error::Argument`] if it is not finite, [`Error::Kernel`] if `in` is 0 or beyond 65 000.
+    pub fn new(weight: &QTensor, bias: Option<&Tensor>) -> Result<PackedLinear> {
+        let &[out_features, in_features] = weight.shape() else {
+            return Err(rank_error("linear weight", "2 (out, in)", weight.shape()));
+        };
+        let packed = Packed::new(OPERATION, weight, bias, |ints| {
+            PackedWeights::linear(ints, out_features, in_features)
+        })?;
+        Ok(PackedLinear {
+            packed,
+            in_features,
+            out_features,
+        })
+    }
+
+    /// The layer on `x`: `[…, in]` to `[…, out]`, any number of leading dimensions, none included.
+    ///
+    /// A strided or channels-last `x` is copied into row-major order first.
+    ///
+    /// # Errors
+    /// [`Error::Length`] if the last dimension is not `in`; [`Error::UnsupportedDType`];
+    /// [`QSchemeMismatch`](qtensor_core::Error::QSchemeMismatch) for a per-channel `x`; bad `out` parameters;
+    /// [`Error::BiasTooLarge`] and [`Error::Multiplier`] for scales that do not go together.
+    pub fn run(&self, x: &QTensor, out: OutQParams, activation: Activation) -> Result<QTensor> {
+        let Some((&last, leading)) = x.shape().split_last() else {
+            return Err(rank_error(OPERATION, "at least 1", x.shape()));
+        };
+        if last != self.in_features {
+            return Err(Error::Length {
+                operation: OPERATION,
+                what: "the last dimension of x",
+                expected: self.in_features,
+                actual: last,
+            });
+        }
+        let format = MemoryFormat::Contiguous;
+        let bytes = Bytes::new(OPERATION, x, format)?;
+        let requant = self.packed.requant(&bytes, out, activation)?;
+        let rows = leading.iter().product();
+        let shape: Vec<usize> = leading.iter().copied().chain([self.out_features]).collect();
+        build(OPERATION, &shape, format, bytes.dtype, out, |y| {
+            if rows > 0 {
+                let (context, x) = (Context::new()?, bytes.slice(format));
+                qkernels_x86::linear(&context, x, rows, self.packed.weights(), &requant, y)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The quantized weights, as given to [`new`](Self::new).
+    pub fn weight(&self) -> &QTensor {
+        self.packed.weight()
+    }
+
+    /// The bias, as given to [`new`](Self::new).
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.packed.bias()
+    }
+
+    /// The length of the input's last dimension.
+    pub fn in_features(&self) -> usize {
+        self.in_features
+    }
+
+    /// The length of the output's last dimension.
+    pub fn out_features(&self) -> usize {
+        self.out_features
+    }
+}
+
+/// [`PackedLinear`] for a single call; packing costs about as much as one row's work.
+///
+/// # Errors
+/// Those of [`PackedLinear::new`] and [`PackedLinear::run`].
+pub fn linear(
+    x: &QTensor,
+    weight: &QTensor,
+    bias: Option<&Tensor>,
+    out: OutQParams,
+    activation: Activation,
+) -> Result<QTensor> {
+    PackedLinear::new(weight, bias)?.run(x, out, activation)
+}
+
+/// A tensor of the wrong rank.
+pub(crate) fn rank_error(operation: &'static str, expected: &str, shape: &[usize]) -> Error {
+    Error::Tensor(qtensor_core::Error::Rank {
+        operation,
+        expected: expected.into(),
+        actual: shape.len(),
+        shape: shape.to_vec(),
+    })
+}
