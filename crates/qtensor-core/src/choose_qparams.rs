@@ -86,7 +86,7 @@ impl QuantRange {
 ///   `quint8`, and `⌊(Qmin + Qmax) / 2⌋` for `quint8` with a custom range.
 ///
 /// # Errors
-/// [`Error::InvalidRange`] if `min > max`, either is NaN, or the range is infinite.
+/// [`Error::InvalidRange`] if `min > max`, either is NaN, or the range or its width is infinite.
 ///
 /// ```
 /// # use qtensor_core::{DType, choose_qparams::{calculate_qparams, QuantRange, DEFAULT_EPS}};
@@ -106,6 +106,14 @@ pub fn calculate_qparams(
     check_range("calculate_qparams", min.into(), max.into())?;
     let (lo, hi) = (min.min(0.0), max.max(0.0));
     let width = range.width();
+    if !(hi - lo).is_finite() {
+        return Err(Error::InvalidRange {
+            operation: "calculate_qparams",
+            min: min.into(),
+            max: max.into(),
+            why: "its width overflows f32",
+        });
+    }
     if symmetric {
         let scale = ((-lo).max(hi) / (width / 2.0)).max(eps);
         let zero_point = match dtype {
@@ -293,6 +301,16 @@ mod tests {
                 reduce_range: false,
             };
             assert!(choose_quantization_params(min, max, options).is_err());
+        }
+    }
+
+    #[test]
+    fn a_width_that_overflows_is_an_error() {
+        for symmetric in [false, true] {
+            let range = QuantRange::of(DType::QInt8, false);
+            let (min, max) = (f32::MIN, f32::MAX);
+            let qparams = calculate_qparams(min, max, DType::QInt8, range, symmetric, DEFAULT_EPS);
+            assert!(matches!(qparams, Err(Error::InvalidRange { .. })));
         }
     }
 

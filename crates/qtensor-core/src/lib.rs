@@ -1,3 +1,4 @@
+//! Quantized tensors: storage, the affine map, and files.
 #![doc = include_str!("../README.md")]
 
 pub mod affine;

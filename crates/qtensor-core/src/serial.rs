@@ -28,9 +28,80 @@ struct FloatRecord<'a> {
 struct QRecord<'a> {
     shape: Vec<usize>,
     dtype: DType,
-    quantizer: Quantizer,
+    map: MapRecord,
     #[serde(with = "serde_bytes", borrow)]
     data: Cow<'a, [u8]>,
+}
+
+/// An affine map in few bytes: scales that `f32` holds exactly (all that observers find) are written so,
+/// and zero points that are all 0 are left out.
+#[derive(Serialize, Deserialize)]
+enum MapRecord {
+    PerTensor {
+        scale: f64,
+        zero_point: i32,
+    },
+    PerChannel {
+        axis: usize,
+        scales: Scales,
+        zero_points: Option<Vec<i32>>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+enum Scales {
+    Single(Vec<f32>),
+    Double(Vec<f64>),
+}
+
+impl From<&Quantizer> for MapRecord {
+    fn from(quantizer: &Quantizer) -> MapRecord {
+        match quantizer {
+            Quantizer::PerTensor { scale, zero_point } => MapRecord::PerTensor {
+                scale: *scale,
+                zero_point: *zero_point,
+            },
+            Quantizer::PerChannel {
+                scales,
+                zero_points,
+                axis,
+            } => {
+                let single = scales.iter().all(|&s| f64::from(s as f32) == s);
+                MapRecord::PerChannel {
+                    axis: *axis,
+                    scales: if single {
+                        Scales::Single(scales.iter().map(|&s| s as f32).collect())
+                    } else {
+                        Scales::Double(scales.to_vec())
+                    },
+                    zero_points: zero_points
+                        .iter()
+                        .any(|&z| z != 0)
+                        .then(|| zero_points.to_vec()),
+                }
+            }
+        }
+    }
+}
+
+impl From<MapRecord> for Quantizer {
+    fn from(record: MapRecord) -> Quantizer {
+        match record {
+            MapRecord::PerTensor { scale, zero_point } => Quantizer::per_tensor(scale, zero_point),
+            MapRecord::PerChannel {
+                axis,
+                scales,
+                zero_points,
+            } => {
+                let scales: Vec<f64> = match scales {
+                    Scales::Single(s) => s.into_iter().map(f64::from).collect(),
+                    Scales::Double(s) => s,
+                };
+                let zero_points = zero_points.unwrap_or_else(|| vec![0; scales.len()]);
+                Quantizer::per_channel(&scales, &zero_points, axis)
+            }
+        }
+    }
 }
 
 impl Serialize for Tensor {
@@ -68,7 +139,7 @@ impl Serialize for QTensor {
         QRecord {
             shape: self.shape().to_vec(),
             dtype: self.dtype(),
-            quantizer: self.quantizer().clone(),
+            map: self.quantizer().into(),
             data: self.int_repr().to_bytes().into(),
         }
         .serialize(serializer)
@@ -82,7 +153,7 @@ impl<'de> Deserialize<'de> for QTensor {
         let record = QRecord::deserialize(deserializer)?;
         let ints = IntTensor::from_bytes(&record.data, &record.shape, record.dtype)
             .map_err(D::Error::custom)?;
-        QTensor::from_parts(ints, record.quantizer).map_err(D::Error::custom)
+        QTensor::from_parts(ints, record.map.into()).map_err(D::Error::custom)
     }
 }
 
