@@ -10,8 +10,15 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
 mod detect;
+pub(crate) mod rows;
+mod scalar;
+pub(crate) mod sgemm;
+pub(crate) mod tile;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod wide;
 
 use crate::error::Result;
+use crate::isa::tile::Tile;
 
 /// The environment variable that caps the instruction set, by a name of [`Tier::name`].
 pub const ISA_VARIABLE: &str = "QTENSOR_ISA";
@@ -119,5 +126,29 @@ impl Isa {
         }
         #[cfg(not(target_arch = "x86_64"))]
         work.run()
+    }
+
+    /// The greatest number of rows of tiles of 1, 2, ... panels.
+    pub(crate) fn tile_rows(self) -> &'static [usize] {
+        #[cfg(target_arch = "x86_64")]
+        match self.0 {
+            Tier::Scalar | Tier::Sse2 => &[4],
+            Tier::Avx2 | Tier::AvxVnni => &[avx2::TILE_ROWS],
+            Tier::Avx512Vnni => &avx512vnni::TILE_ROWS,
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        &[4]
+    }
+
+    /// Computes a tile within [`Isa::tile_rows`].
+    pub(crate) fn tile(self, mut tile: Tile) {
+        #[cfg(target_arch = "x86_64")]
+        match self.0 {
+            Tier::Scalar | Tier::Sse2 => scalar::tile(&mut tile),
+            Tier::Avx2 | Tier::AvxVnni => avx2::tile(self, &mut tile),
+            Tier::Avx512Vnni => avx512vnni::tile(self, &mut tile),
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        scalar::tile(&mut tile)
     }
 }

@@ -1,11 +1,40 @@
 //! Exact int8 kernels for x86 with run-time dispatch and a scalar path for every target.
 
+mod adaptive;
 mod context;
+mod conv;
+mod depthwise;
+mod driver;
+mod elementwise;
 mod error;
+mod gather;
 mod isa;
+mod layout;
+mod linear;
+mod map;
+mod pack;
+mod plan;
+mod pool;
+mod quantize;
+pub mod reference;
+mod requant;
 mod shape;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
+pub use adaptive::adaptive_avg_pool;
 pub use context::Context;
+pub use conv::conv;
+pub use depthwise::DepthwiseTaps;
+pub use elementwise::{Byte, add, clamp, flip_sign, lookup, mul};
 pub use error::{Error, Result};
+pub use isa::sgemm::sgemm;
 pub use isa::{ISA_VARIABLE, Isa, Tier, Work};
+pub use layout::{to_channels_first, to_channels_last};
+pub use linear::linear;
+pub use pack::{MAX_REDUCTION, PackedWeights};
+pub use pool::{PoolShape, avg_pool, max_pool};
+pub use qtensor_core::requant::OutputRange;
+pub use quantize::{MinMax, dequantize_i8, dequantize_u8, min_max, quantize_i8, quantize_u8};
+pub use requant::Requant;
 pub use shape::ConvShape;

@@ -1,7 +1,20 @@
-//! AVX-512 with VNNI.
+//! AVX-512 with VNNI: `vpdpbusd` adds four products of a `u8` and an `i8` quad to each of sixteen `i32`.
+//!
+//! Tiles are 6 rows by 4 panels, or 8 by fewer: 24 accumulators hide the latency of the instruction on
+//! every core, the rows' pointers still fit the general registers, and few enough rows are read at
+//! once that strides of 4096 bytes do not exceed the associativity of the first-level cache. The k-loop
+//! and the epilogue are one function, because accumulators that are passed on by reference would be
+//! written to the stack at every step.
 #![allow(unsafe_code)]
 
+use core::arch::x86_64::*;
+
+use super::tile::Tile;
 use super::{Isa, Tier, Work};
+use crate::pack::{PANEL, QUAD};
+
+/// The greatest number of rows of a tile of 1, 2, 3 and 4 panels.
+pub(super) const TILE_ROWS: [usize; 4] = [8, 8, 8, 6];
 
 /// Runs `work` inside a function compiled for AVX-512.
 #[inline]
@@ -13,4 +26,138 @@ pub(super) fn vectorize<W: Work>(isa: Isa, work: W) -> W::Output {
     }
     // SAFETY: the token, of the AVX-512 VNNI tier by the assertion, proves the features.
     unsafe { enter(work) }
+}
+
+/// Computes a tile of at most four panels and [`TILE_ROWS`] rows.
+pub(super) fn tile(isa: Isa, tile: &mut Tile) {
+    assert!(isa.tier() == Tier::Avx512Vnni);
+    tile.check();
+    assert!(tile.panels <= 4 && tile.height <= TILE_ROWS[tile.panels - 1]);
+    // SAFETY: the token proves the features; `check` asserted the lengths that `multiply` relies on,
+    // and each arm passes the height and the panels of the tile.
+    unsafe {
+        match tile.panels {
+            1 => by_height::<1>(tile),
+            2 => by_height::<2>(tile),
+            3 => by_height::<3>(tile),
+            _ => match tile.height {
+                1 => multiply::<1, 4>(tile),
+                2 => multiply::<2, 4>(tile),
+                3 => multiply::<3, 4>(tile),
+                4 => multiply::<4, 4>(tile),
+                5 => multiply::<5, 4>(tile),
+                _ => multiply::<6, 4>(tile),
+            },
+        }
+    }
+}
+
+/// # Safety
+/// As [`multiply`], for a tile of `PANELS` panels and at most eight rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn by_height<const PANELS: usize>(tile: &mut Tile) {
+    // SAFETY: each arm passes the height of the tile; the rest is the caller's promise.
+    unsafe {
+        match tile.height {
+            1 => multiply::<1, PANELS>(tile),
+            2 => multiply::<2, PANELS>(tile),
+            3 => multiply::<3, PANELS>(tile),
+            4 => multiply::<4, PANELS>(tile),
+            5 => multiply::<5, PANELS>(tile),
+            6 => multiply::<6, PANELS>(tile),
+            7 => multiply::<7, PANELS>(tile),
+            _ => multiply::<8, PANELS>(tile),
+        }
+    }
+}
+
+/// Repeats a statement for every row below `$rows`, spelled out: a loop that the compiler leaves rolled
+/// would index the accumulators and so force them into memory.
+macro_rules! each_row {
+    ($rows:ident, |$m:ident| $body:block) => {
+        each_row!(@ $rows, $m, $body, 0 1 2 3 4 5 6 7)
+    };
+    (@ $rows:ident, $m:ident, $body:block, $($row:literal)*) => {
+        $( if $row < $rows { const $m: usize = $row; $body } )*
+    };
+}
+
+/// # Safety
+/// Needs AVX-512 F, BW, VL and VNNI, a tile that passed [`Tile::check`], and `ROWS` and `PANELS` equal
+/// to its height and panels.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile) {
+    let quads = tile.quads();
+    let (block, segments) = (tile.rows.rows(), tile.rows.segments());
+    let pointers = tile.rows.pointers();
+    let panel_stride = quads * segments * PANEL * QUAD;
+    let mut weights = tile.lines.as_ptr().cast::<u8>();
+    let epilogue = &mut tile.epilogue;
+
+    let zero = _mm512_setzero_si512();
+    let mut acc = [[zero; PANELS]; ROWS];
+    for n in 0..PANELS {
+        // SAFETY: `check` asserted sixteen start values for every panel.
+        let start = unsafe { _mm512_loadu_si512(epilogue.start.as_ptr().add(n * PANEL).cast()) };
+        for acc in &mut acc {
+            acc[n] = start;
+        }
+    }
+    for segment in 0..segments {
+        let base = segment * block + tile.first;
+        // SAFETY: the table has a pointer for each segment and each of the tile's rows.
+        let rows: [*const u8; ROWS] =
+            core::array::from_fn(|m| unsafe { pointers.get_unchecked(base + m).add(tile.offset) });
+        let mut k = 0;
+        while k < quads * QUAD {
+            // SAFETY: `check` asserted that the lines cover all segments of all panels, and that each
+            // segment is readable for `quads` times four bytes from the offset on.
+            unsafe {
+                let mut w = [zero; PANELS];
+                for (n, w) in w.iter_mut().enumerate() {
+                    *w = _mm512_load_si512(weights.add(n * panel_stride).cast());
+                }
+                for m in 0..ROWS {
+                    let x = _mm512_set1_epi32(rows[m].add(k).cast::<i32>().read_unaligned());
+                    for n in 0..PANELS {
+                        acc[m][n] = _mm512_dpbusd_epi32(acc[m][n], x, w[n]);
+                    }
+                }
+                weights = weights.add(PANEL * QUAD);
+            }
+            k += QUAD;
+        }
+    }
+
+    let (lo, hi) = (
+        _mm512_set1_ps(epilogue.bounds.lo),
+        _mm512_set1_ps(epilogue.bounds.hi),
+    );
+    let zero_point = _mm512_set1_epi32(epilogue.bounds.zero_point);
+    // Packing works within 128-bit lanes: dword `4 * lane + panel` holds columns of that panel.
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    let columns = u64::MAX >> (64 - epilogue.columns);
+    let mut multipliers = [_mm512_setzero_ps(); PANELS];
+    for (n, multiplier) in multipliers.iter_mut().enumerate() {
+        // SAFETY: `check` asserted sixteen multipliers for every panel.
+        *multiplier = unsafe { _mm512_loadu_ps(epilogue.multipliers.as_ptr().add(n * PANEL)) };
+    }
+    each_row!(ROWS, |M| {
+        let mut words = [zero; 4];
+        for n in 0..PANELS {
+            let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[M % ROWS][n]), multipliers[n]);
+            let bounded = _mm512_max_ps(_mm512_min_ps(scaled, hi), lo);
+            words[n] = _mm512_add_epi32(_mm512_cvtps_epi32(bounded), zero_point);
+        }
+        // The bounds leave 0..=255, so no pack saturates.
+        let low = _mm512_packs_epi32(words[0], words[1]);
+        let high = _mm512_packs_epi32(words[2], words[3]);
+        let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
+        // SAFETY: `check` asserted `columns` writable bytes in each of the tile's rows, and the mask
+        // selects no others.
+        unsafe {
+            let out = epilogue.out.as_mut_ptr().add(M * epilogue.stride);
+            _mm512_mask_storeu_epi8(out.cast(), columns, bytes);
+        }
+    });
 }

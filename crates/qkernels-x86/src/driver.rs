@@ -1,0 +1,218 @@
+//! The loops around the micro-kernels, the same for every instruction set.
+//!
+//! ```text
+//! pieces for threads (rows, or columns if rows are few)
+//!   blocks of rows (activations stay in the second-level cache; pointers are made once per block)
+//!     groups
+//!       neighbouring panels (weights stay in the first-level cache)
+//!         tiles (accumulators stay in registers)
+//! ```
+//!
+//! Sums never leave registers, so nothing is allocated or added up outside of a tile.
+
+use core::cell::RefCell;
+use core::ops::Range;
+
+use crate::context::Context;
+use crate::gather::{Gather, Input};
+use crate::isa::Isa;
+use crate::isa::rows::RowTable;
+use crate::isa::tile::{Epilogue, Tile};
+use crate::pack::{Dense, PANEL};
+use crate::plan::{self, balanced};
+use crate::requant::Requant;
+#[cfg(target_arch = "x86_64")]
+use crate::wide;
+
+/// A layer and the instructions to run it with.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    pub(crate) isa: Isa,
+    pub(crate) dense: &'a Dense,
+    pub(crate) requant: &'a Requant,
+}
+
+/// The part of the output that a block computes.
+pub(crate) struct Part<'a> {
+    /// Panels of every group.
+    pub(crate) panels: Range<usize>,
+    /// The output from the first of these panels on.
+    pub(crate) out: &'a mut [u8],
+    /// Bytes between rows of `out`.
+    pub(crate) stride: usize,
+}
+
+#[derive(Default)]
+struct Scratch {
+    gather: Gather,
+    #[cfg(target_arch = "x86_64")]
+    wide: wide::Operands,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    /// Output of few rows by columns, before it is put in order.
+    static COLUMNS: RefCell<Vec<u8>> = RefCell::default();
+}
+
+/// Computes `rows` rows of output; `fill` tells where the segments of a range of rows begin.
+pub(crate) fn run(
+    ctx: &Context,
+    job: Job,
+    input: Input,
+    rows: usize,
+    fill: impl Fn(Range<usize>, &mut Gather) + Sync,
+    out: &mut [u8],
+) {
+    let dense = job.dense;
+    let width = dense.groups * dense.columns;
+    let products = rows as u64 * (width * dense.segments * dense.channels) as u64;
+    let pieces = ctx.pieces(products, plan::SERIAL_BELOW);
+    if pieces > 1 && rows <= plan::FEW_ROWS && dense.groups == 1 && dense.panels() > 1 {
+        return by_columns(pieces, job, input, rows, fill, out);
+    }
+    Context::chunks(out, rows.div_ceil(pieces).max(1) * width, |index, out| {
+        let (first, count) = (index / width, out.len() / width);
+        let panels = 0..dense.panels();
+        serial(
+            job,
+            input,
+            first..first + count,
+            &fill,
+            Part {
+                panels,
+                out,
+                stride: width,
+            },
+        );
+    });
+}
+
+/// Every piece computes some panels of all rows into memory of its own.
+fn by_columns(
+    pieces: usize,
+    job: Job,
+    input: Input,
+    rows: usize,
+    fill: impl Fn(Range<usize>, &mut Gather) + Sync,
+    out: &mut [u8],
+) {
+    let panels = job.dense.panels().div_ceil(pieces);
+    let chunk = panels * PANEL * rows;
+    let piece = |index: usize, out: &mut [u8]| {
+        let first = index / chunk * panels;
+        let width = out.len() / rows;
+        let panels = first..first + width.div_ceil(PANEL);
+        serial(
+            job,
+            input,
+            0..rows,
+            &fill,
+            Part {
+                panels,
+                out,
+                stride: width,
+            },
+        );
+    };
+    if rows == 1 {
+        return Context::chunks(out, chunk, piece);
+    }
+    // Taken out of its cell, because rayon may run other work on this thread while it waits.
+    let mut columns = COLUMNS.take();
+    columns.resize(out.len(), 0);
+    Context::chunks(&mut columns, chunk, piece);
+    let width = job.dense.columns;
+    for (index, part) in columns.chunks(chunk).enumerate() {
+        let first = index * panels * PANEL;
+        for (row, part) in part.chunks_exact(part.len() / rows).enumerate() {
+            out[row * width + first..][..part.len()].copy_from_slice(part);
+        }
+    }
+    COLUMNS.set(columns);
+}
+
+/// Computes rows on the calling thread, block by block.
+fn serial(
+    job: Job,
+    input: Input,
+    rows: Range<usize>,
+    fill: &impl Fn(Range<usize>, &mut Gather),
+    part: Part,
+) {
+    let dense = job.dense;
+    let Part {
+        panels,
+        out,
+        stride,
+    } = part;
+    SCRATCH.with_borrow_mut(|scratch| {
+        let most = plan::block_rows(dense.segments * dense.channels * dense.groups);
+        for block in balanced(rows.len(), most) {
+            let count = block.len();
+            let first = rows.start + block.start;
+            scratch.gather.begin(input, dense.segments, count);
+            fill(first..first + count, &mut scratch.gather);
+            let table = scratch.gather.table(input, count);
+            let out = &mut out[block.start * stride..block.end * stride];
+            for group in 0..dense.groups {
+                let part = Part {
+                    panels: panels.clone(),
+                    out: &mut out[group * dense.columns..],
+                    stride,
+                };
+                #[cfg(target_arch = "x86_64")]
+                if let Some(wide) = wide::worthwhile(job.isa, count) {
+                    wide::multiply(wide, job, &table, group, part, &mut scratch.wide);
+                    continue;
+                }
+                tiles(job, &table, group, part);
+            }
+        }
+    });
+}
+
+/// Computes one group of a block, tile by tile, straight from the rows.
+fn tiles(job: Job, rows: &RowTable, group: usize, part: Part) {
+    let dense = job.dense;
+    let heights = job.isa.tile_rows();
+    let (first, count) = (part.panels.start, part.panels.len());
+    for neighbours in balanced(count, heights.len()) {
+        let panels = neighbours.len();
+        let panel = first + neighbours.start;
+        for tile in balanced(rows.rows(), heights[panels - 1]) {
+            let out = &mut part.out[tile.start * part.stride + neighbours.start * PANEL..];
+            job.isa.tile(Tile {
+                rows,
+                first: tile.start,
+                height: tile.len(),
+                offset: group * dense.channels,
+                lines: dense.lines(group, panel, panels),
+                panels,
+                epilogue: job.epilogue(group, panel, panels, out, part.stride),
+            });
+        }
+    }
+}
+
+impl Job<'_> {
+    /// The epilogue of a tile of `panels` panels, from `panel` on.
+    pub(crate) fn epilogue<'a>(
+        &'a self,
+        group: usize,
+        panel: usize,
+        panels: usize,
+        out: &'a mut [u8],
+        stride: usize,
+    ) -> Epilogue<'a> {
+        let first = (group * self.dense.panels() + panel) * PANEL;
+        Epilogue {
+            start: &self.requant.start()[first..],
+            multipliers: &self.requant.multipliers()[first..],
+            bounds: self.requant.bounds(),
+            out,
+            stride,
+            columns: (self.dense.columns - panel * PANEL).min(panels * PANEL),
+        }
+    }
+}

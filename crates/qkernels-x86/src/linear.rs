@@ -1,0 +1,109 @@
+//! Linear layers: a matrix of activations times packed weights.
+
+use core::ops::Range;
+
+use crate::context::Context;
+use crate::driver::{self, Job};
+use crate::error::{Error, Result, at_least, exactly, product};
+use crate::gather::{Gather, Input};
+use crate::pack::{Dense, Form, Kind, PackedWeights, QUAD};
+use crate::requant::Requant;
+
+const OPERATION: &str = "linear";
+
+/// `out[i][j] = requantize(bias[j] + sum over c of (x[i][c] - input zero point) * w[j][c])`.
+///
+/// `x` is `[m][k]` and may be longer, `out` is `[m][n]`; no rows are legal. Four bytes of slack after
+/// the last row save a copy of it.
+///
+/// # Errors
+/// [`Error::Length`] for buffers that do not fit, [`Error::Mismatch`] if the weights were packed for a
+/// convolution or `requant` for another number of outputs.
+///
+/// ```
+/// # use qkernels_x86::{Context, OutputRange, PackedWeights, Requant, linear};
+/// let weights = PackedWeights::linear(&[1, 2, 3, 4, 5, -6], 2, 3)?;
+/// let range = OutputRange { zero_point: 0, lo: 0, hi: 255 };
+/// let requant = Requant::new(&weights, &[0, 10], &[0.5, 1.0], 0, range)?;
+/// let mut out = [0; 2];
+/// linear(&Context::new()?, &[10, 20, 30], 1, &weights, &requant, &mut out)?;
+/// assert_eq!(out, [70, 0]); // 140 / 2, and 10 + 40 + 100 - 180 clamped to 0
+/// # Ok::<(), qkernels_x86::Error>(())
+/// ```
+pub fn linear(
+    ctx: &Context,
+    x: &[u8],
+    m: usize,
+    weights: &PackedWeights,
+    requant: &Requant,
+    out: &mut [u8],
+) -> Result<()> {
+    let (Kind::Linear, Form::Dense(dense)) = (weights.kind(), weights.form()) else {
+        let (what, actual) = (
+            "output channels packed for a convolution",
+            weights.outputs(),
+        );
+        return Err(Error::Mismatch {
+            operation: OPERATION,
+            what,
+            expected: 0,
+            actual,
+        });
+    };
+    check_requant(OPERATION, weights, requant)?;
+    let (n, k) = (weights.outputs(), dense.channels);
+    at_least(OPERATION, "input", product(OPERATION, &[m, k])?, x.len())?;
+    exactly(OPERATION, "output", product(OPERATION, &[m, n])?, out.len())?;
+    rows(ctx, x, m, dense, requant, out);
+    Ok(())
+}
+
+/// Refuses an epilogue built for other weights.
+pub(crate) fn check_requant(
+    operation: &'static str,
+    weights: &PackedWeights,
+    requant: &Requant,
+) -> Result<()> {
+    let (expected, actual) = (weights.outputs(), requant.outputs());
+    if expected != actual || requant.start().len() != weights.spread_len() {
+        let what = "number of outputs the requantization was built for";
+        return Err(Error::Mismatch {
+            operation,
+            what,
+            expected,
+            actual,
+        });
+    }
+    Ok(())
+}
+
+/// The product itself, for weights of one segment, lengths having been checked.
+pub(crate) fn rows(
+    ctx: &Context,
+    x: &[u8],
+    m: usize,
+    dense: &Dense,
+    requant: &Requant,
+    out: &mut [u8],
+) {
+    let k = dense.channels;
+    let input = Input::new(x, m * k, dense.quads() * QUAD, requant.input_zero_point());
+    let fill = |rows: Range<usize>, gather: &mut Gather| {
+        let mut places = gather.segment(0, rows.len(), 0..rows.len());
+        for (place, row) in rows.enumerate() {
+            places.input(place, row * k);
+        }
+    };
+    driver::run(
+        ctx,
+        Job {
+            isa: ctx.isa,
+            dense,
+            requant,
+        },
+        input,
+        m,
+        fill,
+        out,
+    );
+}

@@ -1,0 +1,370 @@
+//! Weights in the order in which micro-kernels read them.
+//!
+//! The reduction of an output element is a list of *segments*, runs of bytes that lie together in the
+//! channels-last input: one segment of `k` bytes for a linear layer, one of `C` bytes per tap for a
+//! convolution, or one of `KW * C` bytes per kernel row if `C` is so small that padding every tap to
+//! four bytes would waste much (the first layer of an image network).
+//!
+//! Sixteen output columns form a *panel*; a line holds four consecutive products of all sixteen,
+//! the shape that `vpdpbusd` and its emulations consume ("n16k4"):
+//!
+//! ```text
+//!           byte 0     1     2     3      4 ...               63
+//! line     n0 c0  n0 c1 n0 c2 n0 c3  n1 c0 ...            n15 c3      c = 4 * line + 0..4
+//! panel    segment 0: line, line, ...   segment 1: line, ...
+//! ```
+//!
+//! Missing channels and columns are zero, so what activations hold there never matters. The order is
+//! the same for every instruction set.
+
+use crate::depthwise::DepthwiseTaps;
+use crate::error::{Error, Result, exactly, positive, product};
+use crate::shape::ConvShape;
+
+/// Columns of a panel.
+pub(crate) const PANEL: usize = 16;
+/// Products of a column that one line holds.
+pub(crate) const QUAD: usize = 4;
+
+/// The longest sum of products: `255 * 128 * 65_000` still fits `i32`.
+pub const MAX_REDUCTION: usize = 65_000;
+
+/// Kernel rows shorter than this are read as one segment.
+const SHORT_ROW: usize = 48;
+
+/// Four products of sixteen columns, one cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Line(pub(crate) [i8; PANEL * QUAD]);
+
+/// Weights of a linear layer or a convolution, ready for every instruction set.
+///
+/// ```
+/// # use qkernels_x86::PackedWeights;
+/// let weights = PackedWeights::linear(&[1, 2, 3, 4, 5, -6], 2, 3)?;
+/// assert_eq!(weights.column_sums(), [6, 3]);
+/// # Ok::<(), qkernels_x86::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PackedWeights {
+    kind: Kind,
+    form: Form,
+    sums: Vec<i32>,
+    negative_sums: Vec<i32>,
+}
+
+/// What the weights were packed for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// A linear layer.
+    Linear,
+    /// A convolution; batch and input size are not looked at.
+    Conv(ConvShape),
+}
+
+/// The order the weights are in.
+#[derive(Clone, Debug)]
+pub(crate) enum Form {
+    /// Panels, for products over many channels.
+    Dense(Dense),
+    /// Taps, for a convolution of every channel by itself.
+    Depthwise(DepthwiseTaps),
+}
+
+/// Panels and their geometry.
+#[derive(Clone, Debug)]
+pub(crate) struct Dense {
+    /// Independent groups.
+    pub(crate) groups: usize,
+    /// Output columns of one group.
+    pub(crate) columns: usize,
+    /// Segments of a reduction.
+    pub(crate) segments: usize,
+    /// Products (bytes) of one segment.
+    pub(crate) channels: usize,
+    /// Whether a segment is a whole kernel row.
+    pub(crate) row_run: bool,
+    lines: Vec<Line>,
+}
+
+impl PackedWeights {
+    /// Packs `[n][k]` weights of a linear layer with `n` outputs and `k` inputs.
+    ///
+    /// # Errors
+    /// [`Error::Zero`] for empty sizes, [`Error::Length`] if `w` does not hold `n * k` weights,
+    /// [`Error::Depth`] if `k` exceeds [`MAX_REDUCTION`].
+    pub fn linear(w: &[i8], n: usize, k: usize) -> Result<PackedWeights> {
+        const OPERATION: &str = "linear weights";
+        positive(OPERATION, "number of outputs", n)?;
+        positive(OPERATION, "number of inputs", k)?;
+        exactly(OPERATION, "weight", product(OPERATION, &[n, k])?, w.len())?;
+        refuse_depth(OPERATION, k)?;
+        let dense = Dense::pack(OPERATION, [1, n, 1, k], false, |_, column, _, c| {
+            w[column * k + c]
+        })?;
+        Ok(PackedWeights::new(Kind::Linear, Form::Dense(dense), w, k))
+    }
+
+    /// Packs `[out_channels][in_channels / groups][depth][height][width]` weights of a convolution.
+    ///
+    /// Kernel, stride, padding, dilation, groups and channels are fixed here; batch and input size of
+    /// `shape` only have to be valid, calls may come with others.
+    ///
+    /// # Errors
+    /// Those of [`ConvShape::validate`]; [`Error::Length`] and [`Error::Depth`] as for
+    /// [`PackedWeights::linear`].
+    pub fn conv(w: &[i8], shape: &ConvShape) -> Result<PackedWeights> {
+        const OPERATION: &str = "conv weights";
+        shape.validate()?;
+        let (taps, channels, reduction) = (shape.taps(), shape.group_channels(), shape.reduction());
+        exactly(
+            OPERATION,
+            "weight",
+            product(OPERATION, &[shape.out_channels, reduction])?,
+            w.len(),
+        )?;
+        refuse_depth(OPERATION, reduction)?;
+        if shape.is_depthwise() {
+            let form = Form::Depthwise(DepthwiseTaps::pack(w, shape)?);
+            return Ok(PackedWeights::new(Kind::Conv(*shape), form, w, reduction));
+        }
+        let columns = shape.out_channels / shape.groups;
+        let width = shape.kernel[2];
+        let row_run = shape.groups == 1
+            && width > 1
+            && shape.dilation[2] == 1
+            && width * channels < SHORT_ROW;
+        let dense = if row_run {
+            let sizes = [1, columns, taps / width, width * channels];
+            Dense::pack(OPERATION, sizes, true, |_, column, row, byte| {
+                let (tap, c) = (row * width + byte / channels, byte % channels);
+                w[(column * channels + c) * taps + tap]
+            })?
+        } else {
+            let sizes = [shape.groups, columns, taps, channels];
+            Dense::pack(OPERATION, sizes, false, |group, column, tap, c| {
+                w[((group * columns + column) * channels + c) * taps + tap]
+            })?
+        };
+        Ok(PackedWeights::new(
+            Kind::Conv(*shape),
+            Form::Dense(dense),
+            w,
+            reduction,
+        ))
+    }
+
+    fn new(kind: Kind, form: Form, w: &[i8], reduction: usize) -> PackedWeights {
+        let sum = |row: &[i8], keep: fn(i32) -> i32| row.iter().map(|&q| keep(i32::from(q))).sum();
+        let sums = w
+            .chunks_exact(reduction)
+            .map(|row| sum(row, |q| q))
+            .collect();
+        let negative_sums = w
+            .chunks_exact(reduction)
+            .map(|row| sum(row, |q| q.min(0)))
+            .collect();
+        PackedWeights {
+            kind,
+            form,
+            sums,
+            negative_sums,
+        }
+    }
+
+    /// The sum of each output channel's weights: `-zero_point * sum` corrects a product of raw bytes.
+    pub fn column_sums(&self) -> &[i32] {
+        &self.sums
+    }
+
+    /// The least and the greatest bias of output `channel` that keep its accumulator within `i32` for
+    /// every input; `None` if there is no such channel.
+    ///
+    /// A bias quantized with a tiny scale saturates at the end of `i32`; clamp it to these limits before
+    /// [`Requant::new`](crate::Requant::new), which refuses it otherwise.
+    pub fn bias_limits(&self, channel: usize, input_zero_point: u8) -> Option<(i32, i32)> {
+        let (lowest, greatest) = self.partial_range(channel, input_zero_point)?;
+        let least = i64::from(i32::MIN) - lowest.min(0);
+        let most = i64::from(i32::MAX) - greatest.max(0);
+        Some((i32::try_from(least).ok()?, i32::try_from(most).ok()?))
+    }
+
+    /// The range of what the accumulator of `channel` may hold beside the bias, at its start
+    /// (`-zero_point * sum`) or its end.
+    pub(crate) fn partial_range(&self, channel: usize, input_zero_point: u8) -> Option<(i64, i64)> {
+        let sum = i64::from(*self.sums.get(channel)?);
+        let negative = i64::from(*self.negative_sums.get(channel)?);
+        let start = -i64::from(input_zero_point) * sum;
+        Some((start + 255 * negative, start + 255 * (sum - negative)))
+    }
+
+    /// Output channels, all groups together.
+    pub fn outputs(&self) -> usize {
+        self.sums.len()
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn form(&self) -> &Form {
+        &self.form
+    }
+
+    /// One value per output channel, in the order in which this form's kernels read them.
+    pub(crate) fn spread<T: Copy + Default>(&self, values: &[T]) -> Vec<T> {
+        match &self.form {
+            Form::Dense(dense) => dense.pad(values),
+            Form::Depthwise(_) => values.to_vec(),
+        }
+    }
+
+    /// The length of what [`PackedWeights::spread`] makes.
+    pub(crate) fn spread_len(&self) -> usize {
+        match &self.form {
+            Form::Dense(dense) => dense.groups * dense.panels() * PANEL,
+            Form::Depthwise(_) => self.outputs(),
+        }
+    }
+}
+
+impl Dense {
+    /// Packs `weight(group, column, segment, channel)`; `sizes` are the extents of these indices.
+    fn pack(
+        operation: &'static str,
+        sizes: [usize; 4],
+        row_run: bool,
+        weight: impl Fn(usize, usize, usize, usize) -> i8,
+    ) -> Result<Dense> {
+        let [groups, columns, segments, channels] = sizes;
+        let mut dense = Dense {
+            groups,
+            columns,
+            segments,
+            channels,
+            row_run,
+            lines: Vec::new(),
+        };
+        let bytes = product(
+            operation,
+            &[
+                groups,
+                dense.panels(),
+                segments,
+                dense.quads(),
+                PANEL * QUAD,
+            ],
+        )?;
+        dense.lines.reserve_exact(bytes / (PANEL * QUAD));
+        for group in 0..groups {
+            for first in (0..columns).step_by(PANEL) {
+                for segment in 0..segments {
+                    for c0 in (0..channels).step_by(QUAD) {
+                        let mut line = [0; PANEL * QUAD];
+                        for column in first..columns.min(first + PANEL) {
+                            for c in c0..channels.min(c0 + QUAD) {
+                                line[(column - first) * QUAD + c - c0] =
+                                    weight(group, column, segment, c);
+                            }
+                        }
+                        dense.lines.push(Line(line));
+                    }
+                }
+            }
+        }
+        Ok(dense)
+    }
+
+    /// Lines of one segment.
+    pub(crate) fn quads(&self) -> usize {
+        self.channels.div_ceil(QUAD)
+    }
+
+    /// Lines of one panel.
+    pub(crate) fn depth(&self) -> usize {
+        self.segments * self.quads()
+    }
+
+    /// Panels of one group.
+    pub(crate) fn panels(&self) -> usize {
+        self.columns.div_ceil(PANEL)
+    }
+
+    /// The lines of `count` neighbouring panels of a group.
+    pub(crate) fn lines(&self, group: usize, panel: usize, count: usize) -> &[Line] {
+        let first = (group * self.panels() + panel) * self.depth();
+        &self.lines[first..first + count * self.depth()]
+    }
+
+    /// Spreads one value per output channel over the padded columns of all panels.
+    pub(crate) fn pad<T: Copy + Default>(&self, values: &[T]) -> Vec<T> {
+        let width = self.panels() * PANEL;
+        let mut padded = vec![T::default(); self.groups * width];
+        for (to, from) in padded
+            .chunks_exact_mut(width)
+            .zip(values.chunks_exact(self.columns))
+        {
+            to[..self.columns].copy_from_slice(from);
+        }
+        padded
+    }
+}
+
+fn refuse_depth(operation: &'static str, reduction: usize) -> Result<()> {
+    if reduction > MAX_REDUCTION {
+        return Err(Error::Depth {
+            operation,
+            limit: MAX_REDUCTION,
+            actual: reduction,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_hold_four_products_of_sixteen_columns() -> Result<()> {
+        let (n, k) = (18, 6);
+        let w: Vec<i8> = (0..n * k).map(|i| (i % 127) as i8).collect();
+        let packed = PackedWeights::linear(&w, n, k)?;
+        let Form::Dense(dense) = packed.form() else {
+            unreachable!("linear layers are dense")
+        };
+        assert_eq!((dense.panels(), dense.depth()), (2, 2));
+        for column in 0..32 {
+            for c in 0..8 {
+                let line = dense.lines(0, column / 16, 1)[c / 4].0;
+                let want = if column < n && c < k {
+                    w[column * k + c]
+                } else {
+                    0
+                };
+                assert_eq!(
+                    line[column % 16 * 4 + c % 4],
+                    want,
+                    "column {column}, channel {c}"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_deepest_allowed_sum_fits_and_one_more_product_is_refused() {
+        assert!(255i64 * 128 * MAX_REDUCTION as i64 <= i64::from(i32::MAX));
+        let w = vec![-128i8; MAX_REDUCTION + 1];
+        let refused = PackedWeights::linear(&w, 1, w.len()).map(|packed| packed.outputs());
+        let error = Error::Depth {
+            operation: "linear weights",
+            limit: 65_000,
+            actual: 65_001,
+        };
+        assert_eq!(refused, Err(error));
+        let packed = PackedWeights::linear(&w[1..], 1, MAX_REDUCTION)
+            .map(|packed| packed.column_sums().to_vec());
+        assert_eq!(packed, Ok(vec![-128 * 65_000]));
+    }
+}

@@ -1,0 +1,97 @@
+//! Naive loops with the semantics of the kernels, for tests and benches to compare with.
+//!
+//! They share nothing with the kernels but the geometry and the normative
+//! [`requantize`](qtensor_core::requant::requantize): no packing, no zero-point correction, no tiles.
+
+use qtensor_core::requant::{OutputRange, requantize};
+
+use crate::shape::ConvShape;
+
+/// The parameters of a layer as users know them.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    /// `[out][in]` or `[out][in / groups][depth][height][width]`.
+    pub weight: &'a [i8],
+    /// One per output channel, with scale `s_x * s_w[c]`.
+    pub bias: &'a [i32],
+    /// One per output channel: `s_x * s_w[c] / s_y`.
+    pub multipliers: &'a [f32],
+    /// The integer that stands for real zero in the input.
+    pub input_zero_point: u8,
+    /// Zero point and clamp of the output.
+    pub range: OutputRange,
+}
+
+impl Layer<'_> {
+    fn output(&self, channel: usize, products: impl Iterator<Item = (u8, i8)>) -> u8 {
+        let zero_point = i32::from(self.input_zero_point);
+        let sum: i32 = products
+            .map(|(x, w)| (i32::from(x) - zero_point) * i32::from(w))
+            .sum();
+        requantize(
+            self.bias[channel] + sum,
+            self.multipliers[channel],
+            self.range,
+        ) as u8
+    }
+}
+
+/// A linear layer of `n` outputs and `k` inputs, on the `m` rows of `x`.
+///
+/// # Panics
+/// If a slice is too short.
+///
+/// ```
+/// # use qkernels_x86::{OutputRange, reference::{Layer, linear}};
+/// let range = OutputRange { zero_point: 0, lo: 0, hi: 255 };
+/// let layer = Layer { weight: &[1, 2], bias: &[3], multipliers: &[1.0], input_zero_point: 1, range };
+/// assert_eq!(linear(&layer, &[5, 6], 1, 1, 2), [17]);
+/// ```
+pub fn linear(layer: &Layer, x: &[u8], m: usize, n: usize, k: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(m * n);
+    for i in 0..m {
+        for j in 0..n {
+            let products = (0..k).map(|c| (x[i * k + c], layer.weight[j * k + c]));
+            out.push(layer.output(j, products));
+        }
+    }
+    out
+}
+
+/// A convolution of channels-last `x`.
+///
+/// # Panics
+/// If a slice is too short or the shape is not valid.
+pub fn conv(layer: &Layer, x: &[u8], shape: &ConvShape) -> Vec<u8> {
+    let [od, oh, ow] = shape.output();
+    let [kd, kh, kw] = shape.kernel;
+    let [id, ih, iw] = shape.input;
+    let (taps, channels) = (kd * kh * kw, shape.in_channels / shape.groups);
+    let columns = shape.out_channels / shape.groups;
+    let mut out = Vec::with_capacity(shape.batch * od * oh * ow * shape.out_channels);
+    for position in 0..shape.batch * od * oh * ow {
+        let at = [position / ow / oh % od, position / ow % oh, position % ow];
+        let image = position / ow / oh / od;
+        for n in 0..shape.out_channels {
+            let products = (0..taps).flat_map(|tap| {
+                let tap_at = [tap / kw / kh, tap / kw % kh, tap % kw];
+                let coordinate = |axis: usize| {
+                    (at[axis] * shape.stride[axis] + tap_at[axis] * shape.dilation[axis])
+                        .checked_sub(shape.padding[axis])
+                        .filter(|&coordinate| coordinate < shape.input[axis])
+                };
+                let pixel = match (coordinate(0), coordinate(1), coordinate(2)) {
+                    (Some(d), Some(h), Some(w)) => Some(((image * id + d) * ih + h) * iw + w),
+                    _ => None,
+                };
+                let first = n / columns * channels;
+                (0..channels).filter_map(move |c| {
+                    let x = x[pixel? * shape.in_channels + first + c];
+                    Some((x, layer.weight[(n * channels + c) * taps + tap]))
+                })
+            });
+            out.push(layer.output(n, products));
+        }
+    }
+    out
+}

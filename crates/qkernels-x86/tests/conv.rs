@@ -1,0 +1,321 @@
+//! Convolutions on every instruction set of this CPU, byte for byte against naive loops.
+
+mod common;
+
+use common::{Data, Model, check_conv, isas, range};
+use proptest::prelude::*;
+use qkernels_x86::{Context, ConvShape, Error, PackedWeights, Requant, conv, linear};
+
+const CHANNELS: [usize; 13] = [1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 63, 64, 65];
+
+/// A square two-dimensional convolution.
+fn square(
+    channels: [usize; 2],
+    size: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+) -> ConvShape {
+    ConvShape {
+        batch: 1,
+        in_channels: channels[0],
+        out_channels: channels[1],
+        groups: 1,
+        input: [1, size, size],
+        kernel: [1, kernel, kernel],
+        stride: [1, stride, stride],
+        padding: [0, padding, padding],
+        dilation: [1; 3],
+    }
+}
+
+#[test]
+fn every_number_of_channels_is_exact() {
+    let mut data = Data::new(1);
+    for (i, channels) in CHANNELS.into_iter().enumerate() {
+        let outputs = CHANNELS[CHANNELS.len() - 1 - i];
+        check_conv(&mut data, &square([channels, outputs], 5, 3, 1, 1));
+        check_conv(&mut data, &square([channels, outputs], 7, 1, 1, 0));
+        check_conv(&mut data, &square([channels, 17], 6, 1, 2, 0));
+        check_conv(&mut data, &square([channels, 5], 4, 4, 1, 0));
+    }
+}
+
+#[test]
+fn every_padding_stride_and_dilation_is_exact() {
+    let mut data = Data::new(2);
+    for channels in [2, 3, 20] {
+        for kernel in 1..=3 {
+            for padding in 0..=4 {
+                for stride in 1..=3 {
+                    for dilation in 1..=3 {
+                        let shape = ConvShape {
+                            dilation: [1, 1 + dilation % 2, dilation],
+                            ..square([channels, 6], 5, kernel, stride, padding)
+                        };
+                        if shape.validate().is_ok() {
+                            check_conv(&mut data, &shape);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn images_of_every_size_are_exact() {
+    let mut data = Data::new(3);
+    for height in [1, 2, 3, 7, 14] {
+        for width in [1, 2, 3, 7, 14] {
+            for channels in [3, 16] {
+                let shape = square([channels, 8], 1, 3, 1, 1);
+                check_conv(
+                    &mut data,
+                    &ConvShape {
+                        input: [1, height, width],
+                        batch: 2,
+                        ..shape
+                    },
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn one_and_three_dimensions_are_exact() {
+    let mut data = Data::new(4);
+    for channels in [1, 3, 12, 33] {
+        let line = ConvShape {
+            batch: 3,
+            in_channels: channels,
+            out_channels: 18,
+            groups: 1,
+            input: [1, 1, 19],
+            kernel: [1, 1, 5],
+            stride: [1, 1, 2],
+            padding: [0, 0, 2],
+            dilation: [1; 3],
+        };
+        check_conv(&mut data, &line);
+        let volume = ConvShape {
+            input: [4, 5, 6],
+            kernel: [3, 2, 3],
+            stride: [1, 2, 1],
+            padding: [1, 0, 2],
+            dilation: [1, 2, 1],
+            ..line
+        };
+        check_conv(&mut data, &volume);
+    }
+}
+
+#[test]
+fn groups_are_exact() {
+    let mut data = Data::new(5);
+    for channels in [4, 8, 12, 20, 36, 64] {
+        for groups in [1, 2, channels / 4, channels] {
+            for per_group in [1, 3, 17] {
+                let shape = square([channels, groups * per_group], 5, 3, 1, 1);
+                check_conv(
+                    &mut data,
+                    &ConvShape {
+                        groups,
+                        batch: 2,
+                        ..shape
+                    },
+                );
+                let shape = square([channels, groups * per_group], 6, 1, 2, 0);
+                check_conv(&mut data, &ConvShape { groups, ..shape });
+            }
+        }
+    }
+}
+
+#[test]
+fn first_layers_are_exact() {
+    let mut data = Data::new(6);
+    for channels in [1, 2, 3, 4] {
+        check_conv(&mut data, &square([channels, 20], 15, 7, 2, 3));
+        check_conv(&mut data, &square([channels, 8], 9, 3, 2, 1));
+        check_conv(&mut data, &square([channels, 8], 3, 7, 1, 6));
+    }
+}
+
+#[test]
+fn extreme_values_never_saturate() {
+    for (x, w) in [(255, -128), (255, 127), (0, -128)] {
+        for zero_point in [0, 1, 127, 255] {
+            for channels in [1, 3, 64] {
+                let shape = square([channels, 17], 5, 3, 1, 1);
+                let mut model = Model::constant(w, 17, 9 * channels, zero_point);
+                model.multipliers.fill(1.0 / (channels as f32 * 2000.0));
+                model.range = range(100);
+                model.check_conv(&vec![x; 25 * channels], &shape);
+            }
+        }
+    }
+}
+
+#[test]
+fn thread_counts_agree() {
+    let mut data = Data::new(7);
+    let plain = ConvShape {
+        batch: 2,
+        ..square([32, 40], 16, 3, 1, 1)
+    };
+    let deep = square([512, 520], 3, 3, 1, 0);
+    let grouped = ConvShape {
+        groups: 2,
+        ..square([64, 64], 24, 3, 1, 1)
+    };
+    for shape in [plain, deep, grouped] {
+        assert!(shape.macs() > 2_000_000);
+        let reduction = 9 * shape.in_channels / shape.groups;
+        let model = data.model(shape.out_channels, reduction);
+        let x = data.bytes(shape.batch * shape.input.iter().product::<usize>() * shape.in_channels);
+        let want = qkernels_x86::reference::conv(&model.layer(), &x, &shape);
+        for isa in isas() {
+            for threads in [1, 2, 3, 7] {
+                let got = model.conv(&Context::with(isa, threads), &x, &shape);
+                assert!(
+                    got == want,
+                    "{shape:?} on {} with {threads} threads",
+                    isa.name()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_serve_other_batches_and_sizes() -> Result<(), Error> {
+    let mut data = Data::new(8);
+    let packed_for = square([6, 10], 9, 3, 2, 1);
+    let model = data.model(10, 54);
+    let weights = PackedWeights::conv(&model.weight, &packed_for)?;
+    let requant = Requant::new(
+        &weights,
+        &model.bias,
+        &model.multipliers,
+        model.input_zero_point,
+        model.range,
+    )?;
+    let shape = ConvShape {
+        batch: 3,
+        input: [1, 4, 11],
+        ..packed_for
+    };
+    let x = data.bytes(3 * 44 * 6);
+    let mut out = vec![0; 3 * 2 * 6 * 10];
+    conv(&Context::new()?, &x, &shape, &weights, &requant, &mut out)?;
+    assert_eq!(
+        out,
+        qkernels_x86::reference::conv(&model.layer(), &x, &shape)
+    );
+    let empty = ConvShape { batch: 0, ..shape };
+    conv(&Context::new()?, &[], &empty, &weights, &requant, &mut [])
+}
+
+#[test]
+fn mistakes_are_named() -> Result<(), Error> {
+    let context = Context::new()?;
+    let shape = square([2, 3], 5, 3, 1, 0);
+    let weights = PackedWeights::conv(&[1; 54], &shape)?;
+    let requant = Requant::new(&weights, &[0; 3], &[1.0; 3], 0, range(0))?;
+    let run = |shape: &ConvShape, x: usize, out: usize| {
+        conv(
+            &context,
+            &vec![0; x],
+            shape,
+            &weights,
+            &requant,
+            &mut vec![0; out],
+        )
+    };
+    assert_eq!(run(&shape, 50, 27), Ok(()));
+    let short = Error::Length {
+        operation: "conv",
+        buffer: "input",
+        expected: 50,
+        actual: 49,
+    };
+    assert_eq!(run(&shape, 49, 27), Err(short));
+    let short = Error::Length {
+        operation: "conv",
+        buffer: "output",
+        expected: 27,
+        actual: 26,
+    };
+    assert_eq!(run(&shape, 50, 26), Err(short));
+    let small = ConvShape {
+        input: [1, 2, 5],
+        ..shape
+    };
+    assert_eq!(
+        run(&small, 50, 27),
+        Err(Error::Window {
+            operation: "conv",
+            axis: 1,
+            window: 3,
+            input: 2
+        })
+    );
+    let strided = ConvShape {
+        stride: [1, 1, 2],
+        ..shape
+    };
+    let mismatch = Error::Mismatch {
+        operation: "conv",
+        what: "width stride",
+        expected: 1,
+        actual: 2,
+    };
+    assert_eq!(run(&strided, 50, 27), Err(mismatch));
+    assert!(matches!(
+        linear(&context, &[0; 18], 1, &weights, &requant, &mut [0; 3]),
+        Err(Error::Mismatch { .. })
+    ));
+    let error = Error::Length {
+        operation: "conv weights",
+        buffer: "weight",
+        expected: 54,
+        actual: 53,
+    };
+    assert_eq!(
+        PackedWeights::conv(&[1; 53], &shape).map(|w| w.outputs()),
+        Err(error)
+    );
+    let plain = PackedWeights::linear(&[1; 54], 3, 18)?;
+    assert!(matches!(
+        conv(&context, &[0; 50], &shape, &plain, &requant, &mut [0; 27]),
+        Err(Error::Mismatch { .. })
+    ));
+    Ok(())
+}
+
+prop_compose! {
+    fn shapes()(
+        batch in 1usize..3, group_channels in 1usize..20, group_outputs in 1usize..20, groups in 1usize..4,
+        input in [1usize..3, 1usize..8, 1usize..9], kernel in [1usize..3, 1usize..4, 1usize..5],
+        stride in [1usize..3, 1usize..3, 1usize..4], padding in [0usize..2, 0usize..3, 0usize..5],
+        dilation in [1usize..3, 1usize..3, 1usize..3],
+    ) -> ConvShape {
+        let (in_channels, out_channels) = (groups * group_channels, groups * group_outputs);
+        ConvShape { batch, in_channels, out_channels, groups, input, kernel, stride, padding, dilation }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn random_convolutions_are_exact_or_refused(shape in shapes(), seed: u64) {
+        if shape.validate().is_ok() {
+            check_conv(&mut Data::new(seed), &shape);
+        } else {
+            prop_assert!(shape.output().contains(&0));
+        }
+    }
+}
