@@ -1,1 +1,25 @@
-//! Observers that turn calibration data into quantization parameters.
+#![doc = include_str!("../README.md")]
+
+mod builder;
+mod error;
+mod factory;
+mod histogram;
+mod min_max;
+mod observer;
+mod qconfig;
+mod ranges;
+mod scan;
+mod settings;
+mod state;
+
+pub use builder::{Buildable, ObserverBuilder};
+pub use error::{Error, Result};
+pub use factory::ObserverFactory;
+pub use histogram::HistogramObserver;
+pub use min_max::{
+    MinMaxObserver, MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver,
+    PerChannelMinMaxObserver,
+};
+pub use observer::Observer;
+pub use qconfig::QConfig;
+pub use settings::Settings;

@@ -1,0 +1,141 @@
+//! `QConfig`: which observers watch activations and weights, with PyTorch's presets and our own.
+
+use qtensor_core::QScheme;
+
+use crate::error::{Error, Result};
+use crate::factory::ObserverFactory;
+use crate::histogram::HistogramObserver;
+use crate::min_max::{MinMaxObserver, PerChannelMinMaxObserver};
+use crate::settings::Settings;
+
+/// The observers of a module: one for its output, one for its weight.
+///
+/// | preset | activations (`quint8`, affine) | weights (`qint8`, symmetric) |
+/// |---|---|---|
+/// | [`x86`](Self::x86) | histogram, 0..255 | per channel |
+/// | [`fbgemm`](Self::fbgemm) | histogram, 0..127 | per channel |
+/// | [`onednn`](Self::onednn) | histogram, 0..255 | per channel |
+/// | [`qnnpack`](Self::qnnpack) | histogram, 0..255 | per tensor |
+/// | [`default_qconfig`](Self::default_qconfig) | min/max, 0..127 | per tensor |
+/// | [`minmax`](Self::minmax) | min/max, 0..255 | per channel |
+///
+/// Weights use −128..127 and channel axis 0 in all of them.
+#[derive(Clone, Debug)]
+pub struct QConfig {
+    /// Makes the observers of outputs.
+    pub activation: ObserverFactory,
+    /// Makes the observers of weights.
+    pub weight: ObserverFactory,
+}
+
+/// A preset and its name.
+type Preset = (&'static str, fn() -> QConfig);
+
+const PRESETS: [Preset; 6] = [
+    ("x86", QConfig::x86),
+    ("fbgemm", QConfig::fbgemm),
+    ("onednn", QConfig::onednn),
+    ("qnnpack", QConfig::qnnpack),
+    ("default", QConfig::default_qconfig),
+    ("minmax", QConfig::minmax),
+];
+
+impl QConfig {
+    /// The preset for this library's kernels: histograms over the full integer range, weights per channel.
+    ///
+    /// PyTorch's preset of this name keeps one bit free (it equals [`fbgemm`](Self::fbgemm)), because some
+    /// of its kernels saturate. Ours are exact on every CPU, and a full range halves the rounding error.
+    pub fn x86() -> QConfig {
+        QConfig {
+            activation: histogram(false),
+            weight: weight_per_channel(),
+        }
+    }
+
+    /// PyTorch's preset for FBGEMM, and its default on x86: activations in 0..127.
+    #[doc(alias = "get_default_qconfig")]
+    pub fn fbgemm() -> QConfig {
+        QConfig {
+            activation: histogram(true),
+            weight: weight_per_channel(),
+        }
+    }
+
+    /// PyTorch's preset for oneDNN: the full range, weights per channel. Equals [`x86`](Self::x86).
+    pub fn onednn() -> QConfig {
+        QConfig::x86()
+    }
+
+    /// PyTorch's preset for QNNPACK: the full range, weights per tensor.
+    pub fn qnnpack() -> QConfig {
+        QConfig {
+            activation: histogram(false),
+            weight: weight_per_tensor(),
+        }
+    }
+
+    /// PyTorch's `default_qconfig`: min/max in 0..127, weights per tensor.
+    pub fn default_qconfig() -> QConfig {
+        QConfig {
+            activation: ObserverFactory::of::<MinMaxObserver>(Settings::activations(true)),
+            weight: weight_per_tensor(),
+        }
+    }
+
+    /// The cheapest calibration: min/max over the full range, weights per channel.
+    pub fn minmax() -> QConfig {
+        QConfig {
+            activation: ObserverFactory::of::<MinMaxObserver>(Settings::activations(false)),
+            weight: weight_per_channel(),
+        }
+    }
+
+    /// The preset of a name: `x86`, `fbgemm`, `onednn`, `qnnpack`, `default` or `minmax`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPreset`], which lists the names.
+    ///
+    /// ```
+    /// use qobserve::QConfig;
+    /// assert_eq!(QConfig::by_name("fbgemm")?.activation.build().quant_range().max, 127);
+    /// assert!(QConfig::by_name("tpu").is_err());
+    /// # Ok::<(), qobserve::Error>(())
+    /// ```
+    #[doc(alias = "get_default_qconfig")]
+    pub fn by_name(name: &str) -> Result<QConfig> {
+        PRESETS
+            .iter()
+            .find(|preset| preset.0 == name)
+            .map(|preset| preset.1())
+            .ok_or_else(|| Error::UnknownPreset {
+                name: name.to_string(),
+                known: PRESETS.map(|preset| preset.0).join(", "),
+            })
+    }
+
+    /// The names that [`by_name`](Self::by_name) knows.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        PRESETS.into_iter().map(|preset| preset.0)
+    }
+}
+
+/// [`QConfig::x86`].
+impl Default for QConfig {
+    fn default() -> QConfig {
+        QConfig::x86()
+    }
+}
+
+fn histogram(reduce_range: bool) -> ObserverFactory {
+    ObserverFactory::of::<HistogramObserver>(Settings::activations(reduce_range))
+}
+
+fn weight_per_channel() -> ObserverFactory {
+    let settings = Settings::weights(QScheme::PerChannelSymmetric);
+    ObserverFactory::of::<PerChannelMinMaxObserver>(settings)
+}
+
+fn weight_per_tensor() -> ObserverFactory {
+    let settings = Settings::weights(QScheme::PerTensorSymmetric);
+    ObserverFactory::of::<MinMaxObserver>(settings)
+}
