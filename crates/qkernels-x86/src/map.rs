@@ -1,0 +1,130 @@
+//! Drives elementwise formulas: a scalar formula, written once, runs over whole slices.
+//!
+//! A formula is a small value with an `#[inline(always)]` method for one element. The drivers cut the
+//! output into pieces for the threads and hand every piece to the tier, whose compilation of the loop
+//! around the formula is the vector kernel. So all tiers compute the same formula.
+
+use crate::context::Context;
+use crate::error::{Result, at_least};
+use crate::isa::Work;
+
+/// Below this many elements the fork costs more than it saves.
+pub(crate) const SERIAL_BELOW: u64 = 1 << 17;
+
+/// Elements per inner block; vectors of all tiers divide it.
+const BLOCK: usize = 32;
+
+/// A formula of one element.
+pub(crate) trait Unary<X, Y>: Copy + Sync {
+    /// The formula; implementations are `#[inline(always)]`.
+    fn apply(self, x: X) -> Y;
+}
+
+/// A formula of two elements.
+pub(crate) trait Binary<X, Y>: Copy + Sync {
+    /// The formula; implementations are `#[inline(always)]`.
+    fn apply(self, a: X, b: X) -> Y;
+}
+
+/// `out[i] = formula(x[i])` for each element of `out`; `x` may be longer.
+pub(crate) fn unary<X, Y, F>(
+    ctx: &Context,
+    operation: &'static str,
+    formula: F,
+    x: &[X],
+    out: &mut [Y],
+) -> Result<()>
+where
+    X: Copy + Sync,
+    Y: Copy + Send,
+    F: Unary<X, Y>,
+{
+    at_least(operation, "x", out.len(), x.len())?;
+    Context::chunks(out, piece_len(ctx, out.len()), |start, out| {
+        let x = &x[start..start + out.len()];
+        ctx.isa.vectorize(UnaryWork { formula, x, out });
+    });
+    Ok(())
+}
+
+/// `out[i] = formula(a[i], b[i])` for each element of `out`; `a` and `b` may be longer.
+pub(crate) fn binary<X, Y, F>(
+    ctx: &Context,
+    operation: &'static str,
+    formula: F,
+    [a, b]: [&[X]; 2],
+    out: &mut [Y],
+) -> Result<()>
+where
+    X: Copy + Sync,
+    Y: Copy + Send,
+    F: Binary<X, Y>,
+{
+    at_least(operation, "a", out.len(), a.len())?;
+    at_least(operation, "b", out.len(), b.len())?;
+    Context::chunks(out, piece_len(ctx, out.len()), |start, out| {
+        let end = start + out.len();
+        let (a, b) = (&a[start..end], &b[start..end]);
+        ctx.isa.vectorize(BinaryWork { formula, a, b, out });
+    });
+    Ok(())
+}
+
+/// The length of one thread's piece of `len` elements, in whole cache lines of bytes.
+pub(crate) fn piece_len(ctx: &Context, len: usize) -> usize {
+    let pieces = ctx.pieces(len as u64, SERIAL_BELOW);
+    if pieces <= 1 {
+        return len.max(1);
+    }
+    len.div_ceil(pieces).next_multiple_of(64)
+}
+
+struct UnaryWork<'a, X, Y, F> {
+    formula: F,
+    x: &'a [X],
+    out: &'a mut [Y],
+}
+
+impl<X: Copy, Y: Copy, F: Unary<X, Y>> Work for UnaryWork<'_, X, Y, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let (blocks, rest) = self.out.as_chunks_mut::<BLOCK>();
+        let (x_blocks, x_rest) = self.x.as_chunks::<BLOCK>();
+        for (out, x) in blocks.iter_mut().zip(x_blocks) {
+            for i in 0..BLOCK {
+                out[i] = self.formula.apply(x[i]);
+            }
+        }
+        for (out, &x) in rest.iter_mut().zip(x_rest) {
+            *out = self.formula.apply(x);
+        }
+    }
+}
+
+struct BinaryWork<'a, X, Y, F> {
+    formula: F,
+    a: &'a [X],
+    b: &'a [X],
+    out: &'a mut [Y],
+}
+
+impl<X: Copy, Y: Copy, F: Binary<X, Y>> Work for BinaryWork<'_, X, Y, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let (blocks, rest) = self.out.as_chunks_mut::<BLOCK>();
+        let (a_blocks, a_rest) = self.a.as_chunks::<BLOCK>();
+        let (b_blocks, b_rest) = self.b.as_chunks::<BLOCK>();
+        for ((out, a), b) in blocks.iter_mut().zip(a_blocks).zip(b_blocks) {
+            for i in 0..BLOCK {
+                out[i] = self.formula.apply(a[i], b[i]);
+            }
+        }
+        for ((out, &a), &b) in rest.iter_mut().zip(a_rest).zip(b_rest) {
+            *out = self.formula.apply(a, b);
+        }
+    }
+}
