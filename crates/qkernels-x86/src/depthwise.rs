@@ -1,0 +1,782 @@
+//! Depthwise convolution: every output channel reads a single input channel.
+//!
+//! `vpmaddwd` multiplies pairs of 16-bit integers and adds the two products, so taps are taken in pairs
+//! along the width. An input row is *staged* before use: for eight channels at a time, position `p` of
+//! the staged row holds the pairs `(x[p], x[p + dilation])`, widened to 16 bits. Staged once, a row
+//! serves all rows of the kernel that reach it and all pairs of taps:
+//!
+//! ```text
+//! input, za za | x0 x1 x2 x3 …       one channel, padded by the input's zero point
+//! staged       (za,x0) (x0,x1) (x1,x2) (x2,x3) …
+//! kernel of 3  (w0,w1) at p, (w2,0) at p + 2
+//! ```
+//!
+//! Padding is staged as the zero point, rows outside the image come from one staged row of zero points,
+//! and so the inner loop has no cases. Eight channels of four output pixels are summed at a time.
+//!
+//! The kernel is safe code that the compiler turns into `vpmaddwd`; see [`dot`].
+
+use qtensor_core::requant::{OutputRange, requantize};
+
+use crate::context::Context;
+use crate::error::{Error, Result, at_least, exactly, product};
+use crate::isa::Work;
+use crate::pool::{load, unravel};
+use crate::shape::ConvShape;
+
+const OPERATION: &str = "depthwise";
+
+/// Channels computed together.
+const LANES: usize = 8;
+
+/// Output pixels computed together.
+const PIXELS: usize = 4;
+
+/// Two taps (or the two elements under them) of each of eight channels, one after the other.
+type Pairs = [i16; 2 * LANES];
+
+/// Bytes of staged rows to keep in use at a time: most of an L1 cache.
+const STAGE_BYTES: usize = 24 << 10;
+
+/// Multiplications below which a fork costs more than it saves.
+const SERIAL_BELOW: u64 = 1 << 20;
+
+/// More taps could leave `i32`, as in the dense kernels.
+const TAP_LIMIT: usize = 65_000;
+
+/// The weights of a depthwise convolution, ordered `[block of 8 channels][kernel row][pair][channel][2]`
+/// and independent of activations. The last block overlaps the one before it if the channels do not
+/// divide.
+#[derive(Clone, Debug)]
+pub struct DepthwiseTaps {
+    pairs: Vec<Pairs>,
+    column_sums: Vec<i32>,
+    out_channels: usize,
+    multiplier: usize,
+    kernel: [usize; 3],
+}
+
+impl DepthwiseTaps {
+    /// Packs weights `w[out_channels][kernel depth][kernel height][kernel width]`.
+    ///
+    /// Output channel `o` reads input channel `o / (out_channels / in_channels)`, as grouped convolution
+    /// with one input channel per group does.
+    ///
+    /// # Errors
+    /// Those of [`ConvShape::validate`]; [`Error::Mismatch`] if `groups` is not `in_channels`,
+    /// [`Error::Depth`] for more than 65 000 taps, [`Error::Length`] if `w` does not fit.
+    pub fn pack(w: &[i8], shape: &ConvShape) -> Result<Self> {
+        shape.validate()?;
+        if shape.groups != shape.in_channels {
+            return Err(Error::Mismatch {
+                operation: OPERATION,
+                what: "groups",
+                expected: shape.in_channels,
+                actual: shape.groups,
+            });
+        }
+        let taps = product(OPERATION, &shape.kernel)?;
+        if taps > TAP_LIMIT {
+            return Err(Error::Depth {
+                operation: OPERATION,
+                limit: TAP_LIMIT,
+                actual: taps,
+            });
+        }
+        let channels = shape.out_channels;
+        let needed = product(OPERATION, &[channels, taps])?;
+        exactly(OPERATION, "weights", needed, w.len())?;
+
+        let width = shape.kernel[2];
+        let mut pairs = Vec::new();
+        for block in 0..channels.div_ceil(LANES) {
+            let first = first_channel(block, channels);
+            for row in 0..taps / width {
+                for tap in (0..width).step_by(2) {
+                    pairs.push(core::array::from_fn(|i| {
+                        let (channel, tap) = (first + i / 2, tap + i % 2);
+                        if channel < channels && tap < width {
+                            i16::from(w[channel * taps + row * width + tap])
+                        } else {
+                            0
+                        }
+                    }));
+                }
+            }
+        }
+        let column_sums = (w.chunks_exact(taps))
+            .map(|w| w.iter().map(|&w| i32::from(w)).sum())
+            .collect();
+        Ok(DepthwiseTaps {
+            pairs,
+            column_sums,
+            out_channels: channels,
+            multiplier: channels / shape.in_channels,
+            kernel: shape.kernel,
+        })
+    }
+
+    /// The sum of the weights of each output channel, the factor of the input's zero point.
+    pub fn column_sums(&self) -> &[i32] {
+        &self.column_sums
+    }
+}
+
+/// The first channel of a block; the last block is moved back so that it is full if it can be.
+#[inline(always)]
+fn first_channel(block: usize, channels: usize) -> usize {
+    (block * LANES).min(channels.saturating_sub(LANES))
+}
+
+/// Convolves `x[batch][depth][height][width][channel]`, every input channel by itself.
+///
+/// `out = clamp(rne(f32(bias0[c] + Σ x·w)·mult[c]) + z, lo, hi)`, where elements in the padding are the
+/// input's zero point. `bias0` holds the bias minus zero point times
+/// [column sum](DepthwiseTaps::column_sums); the sum wraps. `bias0` and `mult` may be longer than the
+/// channels.
+///
+/// # Errors
+/// Those of [`ConvShape::validate`]; [`Error::Mismatch`] if the shape is not the one packed;
+/// [`Error::Length`] for a buffer that does not fit.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn depthwise(
+    ctx: &Context,
+    x: &[u8],
+    shape: &ConvShape,
+    taps: &DepthwiseTaps,
+    bias0: &[i32],
+    mult: &[f32],
+    input_zero_point: u8,
+    range: OutputRange,
+    out: &mut [u8],
+) -> Result<()> {
+    shape.validate()?;
+    let channels = taps.out_channels;
+    let agreements = [
+        ("groups", shape.in_channels, shape.groups),
+        ("out_channels", channels, shape.out_channels),
+        ("in_channels", channels / taps.multiplier, shape.in_channels),
+        ("kernel depth", taps.kernel[0], shape.kernel[0]),
+        ("kernel height", taps.kernel[1], shape.kernel[1]),
+        ("kernel width", taps.kernel[2], shape.kernel[2]),
+    ];
+    for (what, expected, actual) in agreements {
+        if expected != actual {
+            return Err(Error::Mismatch {
+                operation: OPERATION,
+                what,
+                expected,
+                actual,
+            });
+        }
+    }
+    at_least(OPERATION, "x", shape.input_len(), x.len())?;
+    at_least(OPERATION, "bias", channels, bias0.len())?;
+    at_least(OPERATION, "multipliers", channels, mult.len())?;
+    let rows = shape.output_rows() / shape.output()[2];
+    exactly(OPERATION, "out", shape.output_rows() * channels, out.len())?;
+    let geometry = Geometry::new(shape)?;
+
+    let row = shape.output()[2] * channels;
+    let pieces = ctx.pieces(shape.macs(), SERIAL_BELOW);
+    Context::chunks(out, rows.div_ceil(pieces).max(1) * row, |start, out| {
+        ctx.isa.vectorize(Band {
+            x,
+            shape,
+            geometry,
+            taps,
+            bias0,
+            mult,
+            input_zero_point,
+            range,
+            first_row: start / row,
+            out,
+        });
+    });
+    Ok(())
+}
+
+/// The part of the geometry along the width that staging decides.
+#[derive(Clone, Copy)]
+struct Geometry {
+    /// Every `grain`-th position of the padded row is read, and staged.
+    grain: usize,
+    /// Positions of a staged row.
+    positions: usize,
+    /// Staged positions between two outputs.
+    output_step: usize,
+    /// Staged positions between two pairs of taps.
+    pair_step: usize,
+    /// Pairs of taps in a kernel row.
+    pairs: usize,
+    /// Rows of the kernel, depth times height.
+    kernel_rows: usize,
+    /// Blocks of eight channels staged at a time.
+    group: usize,
+}
+
+impl Geometry {
+    fn new(shape: &ConvShape) -> Result<Geometry> {
+        let [stride, dilation] = [shape.stride[2], shape.dilation[2]];
+        let pairs = shape.kernel[2].div_ceil(2);
+        let kernel_rows = shape.kernel[0] * shape.kernel[1];
+        let last_output = shape.output()[2] - 1;
+        // A kernel of one pair has no second position, a single output no second output.
+        let pair_distance = if pairs > 1 { 2 * dilation } else { 0 };
+        let output_distance = if last_output > 0 { stride } else { 0 };
+        let grain = gcd(pair_distance, output_distance).max(1);
+        let output_step = output_distance / grain;
+        let pair_step = pair_distance / grain;
+        let positions = last_output * output_step + (pairs - 1) * pair_step + 1;
+        let blocks = shape.out_channels.div_ceil(LANES);
+        let row_bytes = product(
+            OPERATION,
+            &[kernel_rows + 1, positions, size_of::<Pairs>(), blocks],
+        )? / blocks;
+        let group = (STAGE_BYTES / row_bytes).clamp(1, blocks);
+        Ok(Geometry {
+            grain,
+            positions,
+            output_step,
+            pair_step,
+            pairs,
+            kernel_rows,
+            group,
+        })
+    }
+}
+
+/// The greatest common divisor; that of a number and 0 is the number.
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// A run of output rows, computed by one thread.
+struct Band<'a> {
+    x: &'a [u8],
+    shape: &'a ConvShape,
+    geometry: Geometry,
+    taps: &'a DepthwiseTaps,
+    bias0: &'a [i32],
+    mult: &'a [f32],
+    input_zero_point: u8,
+    range: OutputRange,
+    first_row: usize,
+    out: &'a mut [u8],
+}
+
+impl Work for Band<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        let out = core::mem::take(&mut self.out);
+        let blocks = self.taps.out_channels.div_ceil(LANES);
+        let Geometry {
+            kernel_rows,
+            positions,
+            group,
+            ..
+        } = self.geometry;
+        let row_len = group * positions;
+        // One staged row per kernel row, then the row of zero points.
+        let mut stage = vec![[0; 2 * LANES]; (kernel_rows + 1) * row_len];
+        stage[kernel_rows * row_len..].fill([i16::from(self.input_zero_point); 2 * LANES]);
+        let mut staged = Staged {
+            rows: vec![None; kernel_rows],
+            wanted: Vec::with_capacity(kernel_rows),
+        };
+        let mut starts = Vec::with_capacity(kernel_rows * self.geometry.pairs);
+        let width = self.shape.output()[2] * self.taps.out_channels;
+        for first_block in (0..blocks).step_by(group) {
+            let group = first_block..blocks.min(first_block + group);
+            staged.rows.fill(None);
+            for (row, out) in (self.first_row..).zip(out.chunks_exact_mut(width)) {
+                self.wanted_rows(row, &mut staged.wanted);
+                while let Some((slot, row)) = staged.next() {
+                    let stage = &mut stage[slot * row_len..][..row_len];
+                    for block in group.clone() {
+                        let at = (block - first_block) * positions;
+                        self.stage(row, block, &mut stage[at..at + positions]);
+                    }
+                }
+                for block in group.clone() {
+                    let offset = (block - first_block) * positions;
+                    starts.clear();
+                    for wanted in &staged.wanted {
+                        let slot = wanted.map_or(kernel_rows, |row| staged.slot(row));
+                        for pair in 0..self.geometry.pairs {
+                            starts.push(slot * row_len + offset + pair * self.geometry.pair_step);
+                        }
+                    }
+                    self.block(block, &stage, &starts, out);
+                }
+            }
+        }
+    }
+}
+
+/// Which input rows are staged where.
+struct Staged {
+    /// The input row in each slot.
+    rows: Vec<Option<usize>>,
+    /// The input row under each kernel row; `None` in the padding.
+    wanted: Vec<Option<usize>>,
+}
+
+impl Staged {
+    /// The next row to stage and a slot that no wanted row occupies.
+    fn next(&mut self) -> Option<(usize, usize)> {
+        let Staged { rows, wanted } = self;
+        let row = wanted
+            .iter()
+            .flatten()
+            .find(|&&row| !rows.contains(&Some(row)))?;
+        // There are as many slots as kernel rows, and one wanted row is in none of them.
+        let slot = rows
+            .iter()
+            .position(|held| held.is_none() || !wanted.contains(held))?;
+        rows[slot] = Some(*row);
+        Some((slot, *row))
+    }
+
+    /// The slot of a staged row.
+    fn slot(&self, row: usize) -> usize {
+        let slot = self.rows.iter().position(|&held| held == Some(row));
+        debug_assert!(slot.is_some(), "row {row} is not staged");
+        slot.unwrap_or(0)
+    }
+}
+
+impl Band<'_> {
+    /// The input row (counted over images and planes) under each row of the kernel.
+    #[inline(always)]
+    fn wanted_rows(&self, row: usize, wanted: &mut Vec<Option<usize>>) {
+        let shape = self.shape;
+        let [image, od, oh] = unravel(row, shape.output());
+        let under = |axis: usize, output: usize, tap: usize| {
+            (output * shape.stride[axis] + tap * shape.dilation[axis])
+                .checked_sub(shape.padding[axis])
+                .filter(|&at| at < shape.input[axis])
+        };
+        wanted.clear();
+        for kd in 0..shape.kernel[0] {
+            let plane = under(0, od, kd).map(|d| image * shape.input[0] + d);
+            for kh in 0..shape.kernel[1] {
+                let line = plane.zip(under(1, oh, kh));
+                wanted.push(line.map(|(plane, h)| plane * shape.input[1] + h));
+            }
+        }
+    }
+
+    /// Writes one staged row of one block.
+    #[inline(always)]
+    fn stage(&self, row: usize, block: usize, out: &mut [Pairs]) {
+        let (input, width) = (self.shape.in_channels, self.shape.input[2]);
+        let x = &self.x[row * width * input..][..width * input];
+        let first = first_channel(block, self.taps.out_channels);
+        if self.taps.multiplier == 1 && input >= LANES {
+            self.stage_with(out, |column| load(x, column * input + first));
+        } else {
+            let multiplier = self.taps.multiplier;
+            let lanes = LANES.min(self.taps.out_channels);
+            self.stage_with(out, |column| {
+                let mut lane = [0; LANES];
+                for (i, lane) in lane[..lanes].iter_mut().enumerate() {
+                    *lane = x[column * input + (first + i) / multiplier];
+                }
+                lane
+            });
+        }
+    }
+
+    /// Stages a row whose eight channels at a column are `fetch(column)`.
+    #[inline(always)]
+    fn stage_with(&self, out: &mut [Pairs], fetch: impl Fn(usize) -> [u8; LANES]) {
+        let (width, padding) = (self.shape.input[2], self.shape.padding[2]);
+        let (grain, dilation) = (self.geometry.grain, self.shape.dilation[2]);
+        let zero = [self.input_zero_point; LANES];
+        for (position, out) in out.iter_mut().enumerate() {
+            // Columns left of the image wrap around and are beyond it, too.
+            let column = (position * grain).wrapping_sub(padding);
+            let partner = column.wrapping_add(dilation);
+            let a = if column < width { fetch(column) } else { zero };
+            let b = if partner < width {
+                fetch(partner)
+            } else {
+                zero
+            };
+            for i in 0..LANES {
+                out[2 * i] = i16::from(a[i]);
+                out[2 * i + 1] = i16::from(b[i]);
+            }
+        }
+    }
+
+    /// One row of outputs of one block of channels; `starts` are the staged positions under output 0.
+    #[inline(always)]
+    fn block(&self, block: usize, stage: &[Pairs], starts: &[usize], out: &mut [u8]) {
+        let channels = self.taps.out_channels;
+        let first = first_channel(block, channels);
+        let lanes = LANES.min(channels);
+        let mut tile = Tile {
+            stage,
+            starts,
+            weights: &self.taps.pairs[block * starts.len()..][..starts.len()],
+            bias0: [0; LANES],
+            mult: [0.0; LANES],
+            range: self.range,
+        };
+        tile.bias0[..lanes].copy_from_slice(&self.bias0[first..first + lanes]);
+        tile.mult[..lanes].copy_from_slice(&self.mult[first..first + lanes]);
+        let outputs = out.len() / channels;
+        let step = self.geometry.output_step;
+        let mut store = |output: usize, lane: [u8; LANES]| {
+            let at = output * channels + first;
+            if lanes == LANES {
+                out[at..at + LANES].copy_from_slice(&lane);
+            } else {
+                out[at..at + lanes].copy_from_slice(&lane[..lanes]);
+            }
+        };
+        if step == 1 && outputs >= PIXELS {
+            for output in (0..outputs).step_by(PIXELS) {
+                // The last tile overlaps the one before it.
+                let output = output.min(outputs - PIXELS);
+                let lanes = tile.compute::<PIXELS>(output);
+                for (i, lane) in lanes.into_iter().enumerate() {
+                    store(output + i, lane);
+                }
+            }
+        } else {
+            for output in 0..outputs {
+                let [lane] = tile.compute::<1>(output * step);
+                store(output, lane);
+            }
+        }
+    }
+}
+
+/// What the innermost loops read.
+struct Tile<'a> {
+    stage: &'a [Pairs],
+    starts: &'a [usize],
+    weights: &'a [Pairs],
+    bias0: [i32; LANES],
+    mult: [f32; LANES],
+    range: OutputRange,
+}
+
+impl Tile<'_> {
+    /// `P` outputs of eight channels, the first one at staged position `at`, the others next to it.
+    #[inline(always)]
+    fn compute<const P: usize>(&self, at: usize) -> [[u8; LANES]; P] {
+        let mut acc = [self.bias0; P];
+        for (&start, weights) in self.starts.iter().zip(self.weights) {
+            let staged = &self.stage[start + at..][..P];
+            for p in 0..P {
+                dot(&mut acc[p], &staged[p], weights);
+            }
+        }
+        let mut out = [[0; LANES]; P];
+        for p in 0..P {
+            for i in 0..LANES {
+                out[p][i] = requantize(acc[p][i], self.mult[i], self.range) as u8;
+            }
+        }
+        out
+    }
+}
+
+/// The least sum of two products of an activation and a weight, and less.
+const NO_SUM_BELOW: i32 = -(1 << 16);
+
+/// Adds two products to each of eight sums.
+///
+/// The maximum never changes a value. It keeps the optimizer from regrouping `acc + (p + q)` to
+/// `(acc + p) + q`; only the former is `vpmaddwd`, which takes the inner loop to half the time.
+#[inline(always)]
+fn dot(acc: &mut [i32; LANES], x: &Pairs, w: &Pairs) {
+    for i in 0..LANES {
+        let even = i32::from(x[2 * i]) * i32::from(w[2 * i]);
+        let odd = i32::from(x[2 * i + 1]) * i32::from(w[2 * i + 1]);
+        acc[i] = acc[i].wrapping_add((even + odd).max(NO_SUM_BELOW));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+
+    const PLAIN: ConvShape = ConvShape {
+        batch: 1,
+        in_channels: 1,
+        out_channels: 1,
+        groups: 1,
+        input: [1, 1, 1],
+        kernel: [1, 1, 1],
+        stride: [1; 3],
+        padding: [0; 3],
+        dilation: [1; 3],
+    };
+
+    /// Bytes with many extremes.
+    fn bytes(seed: usize, len: usize) -> Vec<u8> {
+        let mut state = (seed as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            match state >> 61 {
+                0 => 255,
+                1 => 128,
+                _ => (state >> 24) as u8,
+            }
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    /// One output pixel after the other, padding as the zero point, the zero point taken off at the end.
+    fn naive(x: &[u8], w: &[i8], shape: &ConvShape, zero_point: u8, bias0: &[i32]) -> Vec<i32> {
+        let [depth, height, width] = shape.output();
+        let taps: usize = shape.kernel.iter().product();
+        let multiplier = shape.out_channels / shape.in_channels;
+        let mut sums = Vec::new();
+        let pixels = (0..shape.batch * depth * height * width).map(|pixel| {
+            let [image, d, h] = unravel(pixel / width, [depth, height, width]);
+            (image, [d, h, pixel % width])
+        });
+        for (image, output) in pixels {
+            for o in 0..shape.out_channels {
+                let mut sum = bias0[o];
+                for tap in 0..taps {
+                    let [_, kernel_h, kernel_w] = shape.kernel;
+                    let kernel = [
+                        tap / (kernel_h * kernel_w),
+                        tap / kernel_w % kernel_h,
+                        tap % kernel_w,
+                    ];
+                    let at: [Option<usize>; 3] = core::array::from_fn(|axis| {
+                        (output[axis] * shape.stride[axis] + kernel[axis] * shape.dilation[axis])
+                            .checked_sub(shape.padding[axis])
+                            .filter(|&at| at < shape.input[axis])
+                    });
+                    let value = match at {
+                        [Some(d), Some(h), Some(w)] => {
+                            let plane = (image * shape.input[0] + d) * shape.input[1] + h;
+                            let pixel = plane * shape.input[2] + w;
+                            x[pixel * shape.in_channels + o / multiplier]
+                        }
+                        _ => zero_point,
+                    };
+                    sum += i32::from(value) * i32::from(w[o * taps + tap]);
+                }
+                sums.push(sum);
+            }
+        }
+        sums
+    }
+
+    fn check(shape: ConvShape, seed: usize) {
+        let x = bytes(seed, shape.input_len() + seed % 3);
+        let taps: usize = shape.kernel.iter().product();
+        let w: Vec<i8> = (bytes(seed + 1, shape.out_channels * taps).into_iter())
+            .map(|w| w as i8)
+            .collect();
+        let zero_point = [0, 1, 127, 255][seed % 4];
+        let packed = DepthwiseTaps::pack(&w, &shape).expect("a valid shape");
+        let bias0: Vec<i32> = (packed.column_sums().iter().enumerate())
+            .map(|(c, sum)| c as i32 * 37 - i32::from(zero_point) * sum)
+            .collect();
+        let mult: Vec<f32> = (0..shape.out_channels)
+            .map(|c| [0.007_812_5, 0.25, 0.003, 1.5][c % 4] / taps as f32)
+            .collect();
+        let range = [
+            OutputRange {
+                zero_point: 127,
+                lo: 0,
+                hi: 255,
+            },
+            OutputRange {
+                zero_point: 3,
+                lo: 3,
+                hi: 200,
+            },
+        ][seed % 2];
+        let want: Vec<u8> = (naive(&x, &w, &shape, zero_point, &bias0).into_iter())
+            .enumerate()
+            .map(|(i, sum)| requantize(sum, mult[i % shape.out_channels], range) as u8)
+            .collect();
+        for isa in Isa::available() {
+            for threads in [1, 2, 3, 7] {
+                let ctx = Context::with(isa, threads);
+                let mut out = vec![99; want.len()];
+                let done = depthwise(
+                    &ctx, &x, &shape, &packed, &bias0, &mult, zero_point, range, &mut out,
+                );
+                assert_eq!(done, Ok(()));
+                assert!(out == want, "{ctx:?}, {shape:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_geometry_equals_the_definition() {
+        let mut seed = 0;
+        for (input, kernel, stride, padding, dilation) in [
+            ([1, 9, 11], [1, 3, 3], [1, 1, 1], [0, 1, 1], [1, 1, 1]),
+            ([1, 9, 11], [1, 3, 3], [1, 2, 2], [0, 1, 1], [1, 1, 1]),
+            ([1, 8, 12], [1, 5, 5], [1, 1, 1], [0, 2, 2], [1, 1, 1]),
+            ([1, 8, 12], [1, 5, 5], [1, 2, 2], [0, 2, 2], [1, 1, 1]),
+            ([1, 7, 7], [1, 3, 3], [1, 1, 1], [0, 2, 2], [1, 2, 2]),
+            ([1, 9, 10], [1, 3, 4], [1, 2, 3], [0, 0, 3], [1, 2, 3]),
+            ([1, 2, 2], [1, 3, 3], [1, 1, 1], [0, 1, 1], [1, 1, 1]),
+            ([1, 1, 1], [1, 3, 3], [1, 2, 2], [0, 1, 1], [1, 1, 1]),
+            ([1, 3, 3], [1, 7, 7], [1, 1, 1], [0, 3, 3], [1, 1, 1]),
+            ([1, 4, 6], [1, 1, 1], [1, 1, 1], [0, 0, 0], [1, 1, 1]),
+            ([1, 5, 6], [1, 2, 1], [1, 1, 2], [0, 1, 0], [1, 3, 1]),
+            ([1, 6, 9], [1, 1, 2], [1, 3, 4], [0, 4, 5], [1, 1, 2]),
+            ([1, 1, 20], [1, 1, 3], [1, 1, 1], [0, 0, 1], [1, 1, 1]),
+            ([1, 1, 20], [1, 1, 9], [1, 1, 2], [0, 0, 4], [1, 1, 2]),
+            ([4, 5, 6], [3, 3, 3], [1, 1, 1], [1, 1, 1], [1, 1, 1]),
+            ([5, 4, 6], [2, 3, 2], [2, 1, 3], [1, 2, 0], [2, 1, 2]),
+        ] {
+            for channels in [1, 2, 7, 8, 9, 17, 33, 64, 65] {
+                for multiplier in [1, 2, 3] {
+                    let shape = ConvShape {
+                        batch: 2,
+                        in_channels: channels,
+                        out_channels: channels * multiplier,
+                        groups: channels,
+                        input,
+                        kernel,
+                        stride,
+                        padding,
+                        dilation,
+                    };
+                    check(shape, seed);
+                    seed += 1;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_channel_count_and_width_has_its_tails() {
+        for channels in [1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 144] {
+            for width in 1..10 {
+                let shape = ConvShape {
+                    in_channels: channels,
+                    out_channels: channels,
+                    groups: channels,
+                    input: [1, 3, width],
+                    kernel: [1, 3, 3],
+                    padding: [0, 1, 1],
+                    ..PLAIN
+                };
+                check(shape, channels + width);
+            }
+        }
+    }
+
+    #[test]
+    fn large_maps_are_cut_for_threads_and_groups_of_channels() {
+        for (stride, channels) in [(1, 40), (2, 96)] {
+            let shape = ConvShape {
+                in_channels: channels,
+                out_channels: channels,
+                groups: channels,
+                input: [1, 61, 67],
+                kernel: [1, 3, 3],
+                stride: [1, stride, stride],
+                padding: [0, 1, 1],
+                ..PLAIN
+            };
+            check(shape, 5);
+        }
+    }
+
+    #[test]
+    fn extreme_values_are_summed_exactly() {
+        let shape = ConvShape {
+            in_channels: 8,
+            out_channels: 8,
+            groups: 8,
+            input: [1, 1, 4],
+            kernel: [1, 1, 4],
+            ..PLAIN
+        };
+        let packed = DepthwiseTaps::pack(&[-128; 32], &shape).expect("a valid shape");
+        let range = OutputRange {
+            zero_point: 255,
+            lo: 0,
+            hi: 255,
+        };
+        let magnitude = 4.0 * 255.0 * 128.0;
+        for isa in Isa::available() {
+            let (ctx, mut out) = (Context::with(isa, 1), [9; 8]);
+            let x = [255; 32];
+            let mult = [100.0 / magnitude; 8];
+            let done = depthwise(
+                &ctx, &x, &shape, &packed, &[0; 8], &mult, 0, range, &mut out,
+            );
+            assert_eq!((done, out), (Ok(()), [155; 8]));
+        }
+    }
+
+    #[test]
+    fn mistakes_are_errors_with_both_numbers() {
+        let shape = ConvShape {
+            in_channels: 2,
+            out_channels: 4,
+            groups: 2,
+            input: [1, 2, 2],
+            kernel: [1, 2, 2],
+            ..PLAIN
+        };
+        let length = |buffer, expected, actual| Error::Length {
+            operation: OPERATION,
+            buffer,
+            expected,
+            actual,
+        };
+        let mismatch = |what, expected, actual| Error::Mismatch {
+            operation: OPERATION,
+            what,
+            expected,
+            actual,
+        };
+        let refused = DepthwiseTaps::pack(&[0; 15], &shape).err();
+        assert_eq!(refused, Some(length("weights", 16, 15)));
+        let dense = ConvShape { groups: 1, ..shape };
+        let refused = DepthwiseTaps::pack(&[0; 16], &dense).err();
+        assert_eq!(refused, Some(mismatch("groups", 2, 1)));
+
+        let packed = DepthwiseTaps::pack(&[1; 16], &shape).expect("a valid shape");
+        assert_eq!(packed.column_sums(), [4; 4]);
+        let ctx = Context::with(Isa::available()[0], 1);
+        let range = OutputRange {
+            zero_point: 0,
+            lo: 0,
+            hi: 255,
+        };
+        let run = |x: &[u8], shape: &ConvShape, bias: &[i32], out: &mut [u8]| {
+            depthwise(&ctx, x, shape, &packed, bias, &[1.0; 4], 0, range, out)
+        };
+        let (x, bias, mut out) = ([0; 8], [0; 4], [0; 4]);
+        assert_eq!(run(&x, &shape, &bias, &mut out), Ok(()));
+        let refused = run(&x[1..], &shape, &bias, &mut out);
+        assert_eq!(refused, Err(length("x", 8, 7)));
+        let refused = run(&x, &shape, &bias[1..], &mut out);
+        assert_eq!(refused, Err(length("bias", 4, 3)));
+        let refused = run(&x, &shape, &bias, &mut out[1..]);
+        assert_eq!(refused, Err(length("out", 4, 3)));
+        let other = ConvShape {
+            kernel: [1, 1, 2],
+            ..shape
+        };
+        let refused = run(&x, &other, &bias, &mut out);
+        assert_eq!(refused, Err(mismatch("kernel height", 2, 1)));
+    }
+}
