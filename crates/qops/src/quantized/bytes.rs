@@ -111,13 +111,8 @@ fn flipped(signed: &Tensor<i8>) -> Result<Tensor<u8>> {
     })
 }
 
-/// Elements of one byte, whose memory the transposing kernels can treat as `u8`.
-pub(crate) trait Byte: Element {}
-impl Byte for u8 {}
-impl Byte for i8 {}
-
-/// A tensor in a memory format, transposing bytes in blocks where the present order is one of the two known.
-pub(crate) fn in_format<T: Byte>(t: &Tensor<T>, format: MemoryFormat) -> Result<Tensor<T>> {
+/// A tensor in a memory format, transposing in blocks where the present order is one of the two known.
+pub(crate) fn in_format<T: Element>(t: &Tensor<T>, format: MemoryFormat) -> Result<Tensor<T>> {
     let layout = t.layout();
     if layout.is_dense_in(format) || layout.rank() < 3 || layout.numel() == 0 {
         return Ok(t.to_memory_format(format)?);
@@ -129,11 +124,10 @@ pub(crate) fn in_format<T: Byte>(t: &Tensor<T>, format: MemoryFormat) -> Result<
     let Some(source) = t.dense_slice(other) else {
         return Ok(t.to_memory_format(format)?);
     };
-    let (source, context) = (bytemuck::cast_slice(source), Context::new()?);
+    let context = Context::new()?;
     let (batch, channels) = (t.shape()[0], t.shape()[1]);
     let spatial = t.shape()[2..].iter().product();
     Tensor::build(t.shape(), format, |out| {
-        let out = bytemuck::cast_slice_mut(out);
         match format {
             MemoryFormat::ChannelsLast => {
                 qkernels_x86::to_channels_last(&context, source, batch, channels, spatial, out)?;

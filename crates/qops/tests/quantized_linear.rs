@@ -1,0 +1,309 @@
+//! The linear layer against its formula, byte for byte, and every mistake with its numbers.
+
+mod common;
+
+use common::*;
+use qops::Error;
+use qops::quantized::{
+    Activation, OutQParams, PackedConv, PackedLinear, linear, max_bias_magnitude,
+};
+use qtensor_core::{DType, QTensor, Quantizer, Tensor, quantize_per_channel, quantize_per_tensor};
+
+/// The formula, row by row.
+fn expected(
+    x: &QTensor,
+    w: &QTensor,
+    bias: Option<&[f32]>,
+    out: OutQParams,
+    activation: Activation,
+) -> Vec<i32> {
+    let (n, k) = (w.shape()[0], w.shape()[1]);
+    let (scale, z) = map(x);
+    let (q, weight) = (ints(x), ints(w));
+    let mut y = Vec::new();
+    for row in q.chunks(k) {
+        for c in 0..n {
+            let products = row.iter().zip(&weight[c * k..][..k]);
+            let sum = products
+                .map(|(&q, &w)| i64::from(q - z) * i64::from(w))
+                .sum();
+            let bias = bias.map_or(0.0, |b| b[c]);
+            let scales = (scale, w.quantizer().channel(c).unwrap().0);
+            y.push(requantized(sum, bias, scales, out, x.dtype(), activation));
+        }
+    }
+    y
+}
+
+#[test]
+fn results_follow_the_formula_for_every_type_scheme_and_activation() {
+    let mut rng = Rng::new(1);
+    for (m, k, n) in [(1, 1, 1), (1, 5, 3), (3, 33, 17), (5, 64, 65), (2, 257, 48)] {
+        for dtype in EIGHT_BIT {
+            for per_channel in [false, true] {
+                let x = activation(&mut rng, &[m, k], dtype);
+                let w = weights(&mut rng, &[n, k], per_channel);
+                let values = rng.reals(n, -3.0, 3.0);
+                let bias = Tensor::from_slice(&values, &[n]).unwrap();
+                let layer = PackedLinear::new(&w, Some(&bias)).unwrap();
+                let bare = PackedLinear::new(&w, None).unwrap();
+                for activation in ACTIVATIONS {
+                    let out = out_params(&mut rng, dtype, 0.05, 0.4);
+                    let want = expected(&x, &w, Some(&values), out, activation);
+                    for x in layouts(&x) {
+                        let y = layer.run(&x, out, activation).unwrap();
+                        assert_eq!(ints(&y), want, "{m} {k} {n} {dtype} {activation:?}");
+                        assert_eq!((y.shape(), y.dtype()), (&[m, n][..], dtype));
+                        assert_eq!(OutQParams::of(&y).unwrap(), out);
+                    }
+                    let want = expected(&x, &w, None, out, activation);
+                    assert_eq!(ints(&bare.run(&x, out, activation).unwrap()), want);
+                    assert_eq!(ints(&linear(&x, &w, None, out, activation).unwrap()), want);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn leading_dimensions_are_rows_and_may_be_absent_or_empty() {
+    let mut rng = Rng::new(2);
+    let w = weights(&mut rng, &[4, 6], true);
+    let layer = PackedLinear::new(&w, None).unwrap();
+    let out = OutQParams::new(0.1, 30);
+    for shape in [&[6][..], &[2, 3, 6], &[2, 1, 2, 6]] {
+        let x = activation(&mut rng, shape, DType::QUInt8);
+        let want = expected(&x, &w, None, out, Activation::None);
+        for x in layouts(&x) {
+            let y = layer.run(&x, out, Activation::None).unwrap();
+            assert_eq!(ints(&y), want);
+            assert_eq!(y.shape()[..shape.len() - 1], shape[..shape.len() - 1]);
+            assert_eq!(y.shape().last(), Some(&4));
+        }
+    }
+    let none = quantized(&[], &[0, 6], DType::QInt8, 0.1, 0);
+    let y = layer.run(&none, out, Activation::Relu).unwrap();
+    assert_eq!((y.shape(), y.dtype()), (&[0, 4][..], DType::QInt8));
+}
+
+#[test]
+fn a_layer_follows_changing_qparams_on_several_threads() {
+    fn shared<T: Send + Sync + Clone>() {}
+    shared::<PackedLinear>();
+    shared::<PackedConv>();
+    let mut rng = Rng::new(3);
+    let w = weights(&mut rng, &[9, 20], true);
+    let values = rng.reals(9, -1.0, 1.0);
+    let layer = PackedLinear::new(&w, Some(&Tensor::from_slice(&values, &[9]).unwrap())).unwrap();
+    let cases: Vec<_> = (0..4)
+        .map(|i| {
+            let dtype = EIGHT_BIT[i % 2];
+            let x = activation(&mut rng, &[2, 20], dtype);
+            let out = out_params(&mut rng, dtype, 0.05, 0.2);
+            let want = expected(&x, &w, Some(&values), out, ACTIVATIONS[i % 3]);
+            (x, out, ACTIVATIONS[i % 3], want)
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        for start in 0..2 {
+            let (layer, cases) = (&layer, &cases);
+            scope.spawn(move || {
+                for round in 0..40 {
+                    let (x, out, activation, want) = &cases[(start + round / 2) % cases.len()];
+                    assert_eq!(&ints(&layer.run(x, *out, *activation).unwrap()), want);
+                }
+            });
+        }
+    });
+    let (x, out, activation, want) = &cases[0];
+    assert_eq!(
+        &ints(&layer.clone().run(x, *out, *activation).unwrap()),
+        want
+    );
+    assert_eq!(layer.weight(), &w);
+    assert_eq!(layer.bias().unwrap().to_vec(), values);
+    assert_eq!((layer.in_features(), layer.out_features()), (20, 9));
+}
+
+#[test]
+fn unusable_weights_and_biases_are_refused_with_what_is_wrong() {
+    let weight = Tensor::from_vec(vec![0.5; 6], &[2, 3]).unwrap();
+    let good = quantize_per_tensor(&weight, 0.01, 0, DType::QInt8).unwrap();
+    let error = |w: &QTensor, b: Option<&Tensor>| PackedLinear::new(w, b).unwrap_err();
+
+    let unsigned = quantize_per_tensor(&weight, 0.01, 0, DType::QUInt8).unwrap();
+    assert!(matches!(
+        error(&unsigned, None),
+        Error::UnsupportedDType {
+            actual: DType::QUInt8,
+            ..
+        }
+    ),);
+    let across = quantize_per_channel(&weight, &[0.1; 3], &[0; 3], 1, DType::QInt8).unwrap();
+    assert!(matches!(
+        error(&across, None),
+        Error::WeightAxis { axis: 1, .. }
+    ));
+    let shifted = quantize_per_channel(&weight, &[0.1; 2], &[0, 7], 0, DType::QInt8).unwrap();
+    assert!(matches!(
+        error(&shifted, None),
+        Error::WeightZeroPoint {
+            channel: 1,
+            zero_point: 7,
+            ..
+        }
+    ));
+    let message = error(&good, Some(&Tensor::zeros(&[3]).unwrap())).to_string();
+    assert!(
+        message.contains("[2]") && message.contains("[3]"),
+        "{message}"
+    );
+    let nan = Tensor::from_vec(vec![0.0, f32::NAN], &[2]).unwrap();
+    let message = error(&good, Some(&nan)).to_string();
+    assert!(
+        message.contains("NaN") && message.contains("channel 1"),
+        "{message}"
+    );
+    let flat = good.reshape(&[6]).unwrap();
+    assert!(matches!(
+        error(&flat, None),
+        Error::Tensor(qtensor_core::Error::Rank { actual: 1, .. })
+    ));
+    let empty = quantized(&[], &[2, 0], DType::QInt8, 0.1, 0);
+    assert!(matches!(error(&empty, None), Error::Kernel(_)));
+}
+
+#[test]
+fn unusable_inputs_are_refused_with_both_numbers() {
+    let mut rng = Rng::new(4);
+    let layer = PackedLinear::new(&weights(&mut rng, &[2, 3], false), None).unwrap();
+    let out = OutQParams::new(0.1, 0);
+    let error = |x: &QTensor, out| layer.run(x, out, Activation::None).unwrap_err();
+
+    let wide = activation(&mut rng, &[2, 5], DType::QUInt8);
+    assert!(matches!(
+        error(&wide, out),
+        Error::Length {
+            expected: 3,
+            actual: 5,
+            ..
+        }
+    ));
+    let scalar = quantized(&[1], &[], DType::QUInt8, 0.1, 0);
+    assert!(matches!(error(&scalar, out), Error::Tensor(_)));
+    let words = quantized(&[1, 2, 3], &[1, 3], DType::QInt32, 0.1, 0);
+    assert!(matches!(
+        error(&words, out),
+        Error::UnsupportedDType {
+            actual: DType::QInt32,
+            ..
+        }
+    ));
+    let channels = weights(&mut rng, &[1, 3], true);
+    let message = error(&channels, out).to_string();
+    assert!(
+        message.contains("per-tensor") && message.contains("per-channel"),
+        "{message}"
+    );
+    let x = activation(&mut rng, &[1, 3], DType::QUInt8);
+    let message = error(&x, OutQParams::new(0.1, 256)).to_string();
+    assert!(
+        message.contains("256") && message.contains("255"),
+        "{message}"
+    );
+    assert!(
+        error(&x, OutQParams::new(0.0, 0))
+            .to_string()
+            .contains("scale")
+    );
+    let tiny = quantized(&[1, 2, 3], &[1, 3], DType::QUInt8, 1e-38, 0);
+    assert!(matches!(
+        error(&tiny, out),
+        Error::Multiplier { channel: 0, .. }
+    ));
+}
+
+/// Weights of one row each of +127 and −128, and a bias for both, over an input of zero point `z`.
+fn extreme_layer(depth: usize, scale: f64, bias: f32) -> PackedLinear {
+    let values = [vec![127; depth], vec![-128; depth]].concat();
+    let ints = qtensor_core::IntTensor::from_i32(&values, &[2, depth], DType::QInt8).unwrap();
+    let w = QTensor::from_parts(ints, Quantizer::per_tensor(scale, 0)).unwrap();
+    PackedLinear::new(&w, Some(&Tensor::full(&[2], bias).unwrap())).unwrap()
+}
+
+#[test]
+fn a_bias_without_room_in_the_accumulator_names_channel_and_numbers() {
+    let depth = 100;
+    let out = OutQParams::new(1e7, 0);
+    let x = quantized(&vec![255; depth], &[1, depth], DType::QUInt8, 0.5, 0);
+    // One step is 0.5 · 0.5; the first channel's products reach 255 · 127 · 100 steps.
+    let highest = i32::MAX - 255 * 127 * 100;
+    let fits = extreme_layer(depth, 0.5, (highest - 200) as f32 / 4.0);
+    let y = fits.run(&x, out, Activation::None).unwrap();
+    assert_eq!(
+        ints(&y)[0],
+        ((i32::MAX - 200) as f32 * (0.25 / 1e7)).round_ties_even() as i32
+    );
+
+    let over = extreme_layer(depth, 0.5, (highest + 200) as f32 / 4.0);
+    let error = over.run(&x, out, Activation::None).unwrap_err();
+    let Error::BiasTooLarge {
+        channel,
+        bias,
+        steps,
+        step,
+        highest: limit,
+        ..
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((channel, step, limit), (0, 0.25, highest));
+    assert!(steps > f64::from(highest) && bias == (highest + 200) as f32 / 4.0);
+
+    // Beyond i32 altogether, and with a bias that overflows f32 in steps.
+    for bias in [-1e9, 1e30, f32::MAX] {
+        let error = extreme_layer(depth, 0.5, bias).run(&x, out, Activation::None);
+        let message = error.unwrap_err().to_string();
+        assert!(
+            message.contains("channel 0") && message.contains("steps"),
+            "{message}"
+        );
+    }
+    // With another zero point the room is another one, and the cached parameters are not reused.
+    let shifted = quantized(&vec![255; depth], &[1, depth], DType::QUInt8, 0.5, 255);
+    let error = fits.run(&shifted, out, Activation::None).unwrap_err();
+    let Error::BiasTooLarge {
+        channel,
+        highest: limit,
+        ..
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((channel, limit), (1, i32::MAX - 255 * 128 * 100));
+}
+
+#[test]
+fn the_bias_limit_always_fits_and_a_larger_weight_scale_makes_room() {
+    let out = OutQParams::new(1e5, 0);
+    for depth in [1, 7, 576, 4608, 65_000] {
+        for (input_scale, weight_scale) in [(0.5, 0.5), (0.0123, 3.7e-5), (0.9, 1e-7)] {
+            let limit = max_bias_magnitude(depth, input_scale, weight_scale);
+            assert!(limit > 0.0);
+            for (z, sign) in [(0, 1.0), (255, 1.0), (0, -1.0), (255, -1.0), (77, -1.0)] {
+                let x = quantized(&vec![z; depth], &[1, depth], DType::QUInt8, input_scale, z);
+                let layer = extreme_layer(depth, weight_scale, sign * limit);
+                layer.run(&x, out, Activation::None).unwrap();
+                // A hundred times the bias needs a hundred times larger weight scale.
+                let bias = sign * limit * 100.0;
+                let over = extreme_layer(depth, weight_scale, bias);
+                assert!(over.run(&x, out, Activation::None).is_err());
+                let enlarged = weight_scale * f64::from(bias.abs() / limit);
+                let layer = extreme_layer(depth, enlarged, bias);
+                layer.run(&x, out, Activation::None).unwrap();
+            }
+        }
+    }
+    assert_eq!(max_bias_magnitude(1 << 20, 1.0, 1.0), 0.0);
+}
