@@ -209,7 +209,7 @@ impl Job<'_> {
         Epilogue {
             start: &self.requant.start()[first..],
             multipliers: &self.requant.multipliers()[first..],
-            bounds: self.requant.bounds(),
+            range: self.requant.range(),
             out,
             stride,
             columns: (self.dense.columns - panel * PANEL).min(panels * PANEL),

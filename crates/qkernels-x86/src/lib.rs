@@ -1,4 +1,11 @@
-//! Exact int8 kernels for x86 with run-time dispatch and a scalar path for every target.
+#![doc = include_str!("../README.md")]
+//!
+//! # Map
+//!
+//! Geometry is checked in [`ConvShape`] and [`PoolShape`], weights are packed into [`PackedWeights`] and
+//! paired with a [`Requant`]; [`linear()`] and [`conv()`] then run the same loops over rows found through
+//! pointers, with a micro-kernel of the [`Isa`] at their heart. [`mod@reference`] holds the naive loops that
+//! all of this is compared with. Everything else works on slices element by element or window by window.
 
 mod adaptive;
 mod context;

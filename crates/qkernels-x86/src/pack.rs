@@ -14,6 +14,7 @@
 //! panel    segment 0: line, line, ...   segment 1: line, ...
 //! ```
 //!
+//! The groups of a convolution are packed one after the other; narrow ones share a panel.
 //! Missing channels and columns are zero, so what activations hold there never matters. The order is
 //! the same for every instruction set.
 
@@ -141,9 +142,20 @@ impl PackedWeights {
                 w[(column * channels + c) * taps + tap]
             })?
         } else {
-            let sizes = [shape.groups, columns, taps, channels];
-            Dense::pack(OPERATION, sizes, false, |group, column, tap, c| {
-                w[((group * columns + column) * channels + c) * taps + tap]
+            // Narrow groups share a panel: each one's columns are zero in the channels of the others.
+            let together = shared_panel(shape.groups, columns);
+            let sizes = [
+                shape.groups / together,
+                together * columns,
+                taps,
+                together * channels,
+            ];
+            Dense::pack(OPERATION, sizes, false, |panel, column, tap, c| {
+                if column / columns != c / channels {
+                    return 0;
+                }
+                let output = panel * together * columns + column;
+                w[(output * channels + c % channels) * taps + tap]
             })?
         };
         Ok(PackedWeights::new(
@@ -308,6 +320,13 @@ impl Dense {
         }
         padded
     }
+}
+
+/// The greatest number of groups of `columns` columns that fit a panel and divide all `groups`.
+fn shared_panel(groups: usize, columns: usize) -> usize {
+    let most = (PANEL / columns).max(1);
+    let divides = |&together: &usize| groups.is_multiple_of(together);
+    (1..=most).rev().find(divides).unwrap_or(1)
 }
 
 fn refuse_depth(operation: &'static str, reduction: usize) -> Result<()> {

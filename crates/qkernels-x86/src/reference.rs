@@ -1,7 +1,7 @@
 //! Naive loops with the semantics of the kernels, for tests and benches to compare with.
 //!
 //! They share nothing with the kernels but the geometry and the normative
-//! [`requantize`](qtensor_core::requant::requantize): no packing, no zero-point correction, no tiles.
+//! [`requantize`]: no packing, no zero-point correction, no tiles.
 
 use qtensor_core::requant::{OutputRange, requantize};
 

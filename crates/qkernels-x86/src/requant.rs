@@ -19,19 +19,6 @@ pub struct Requant {
     outputs: usize,
 }
 
-/// The output range as the epilogues want it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    /// `lo - zero_point`.
-    pub(crate) lo: f32,
-    /// `hi - zero_point`.
-    pub(crate) hi: f32,
-    /// Added after rounding.
-    pub(crate) zero_point: i32,
-    /// All three as integers, for the scalar reference.
-    pub(crate) range: OutputRange,
-}
-
 impl Requant {
     /// Prepares an epilogue; `bias` (scale `s_x * s_w[c]`, zero point 0) and `multipliers`
     /// (`s_x * s_w[c] / s_y`) hold one value per output channel.
@@ -131,15 +118,5 @@ impl Requant {
     /// Multipliers of all padded columns.
     pub(crate) fn multipliers(&self) -> &[f32] {
         &self.multipliers
-    }
-
-    pub(crate) fn bounds(&self) -> Bounds {
-        let (lo, hi) = self.range.float_bounds();
-        Bounds {
-            lo,
-            hi,
-            zero_point: self.range.zero_point,
-            range: self.range,
-        }
     }
 }

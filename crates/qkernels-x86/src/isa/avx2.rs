@@ -13,7 +13,6 @@ use super::tile::{Epilogue, Tile};
 use super::wide::{WideLine, WideTile};
 use super::{Isa, Tier, Work};
 use crate::pack::{Line, PANEL, QUAD};
-use crate::requant::Bounds;
 
 /// The greatest height of a [`tile`].
 pub(super) const TILE_ROWS: usize = 4;
@@ -175,15 +174,15 @@ fn lasts(a: __m256i, b: __m256i) -> __m256i {
 /// Needs AVX2, a tile of one panel that passed [`WideTile::check`], and `ROWS` equal to its height.
 #[target_feature(enable = "avx2")]
 unsafe fn multiply_wide<const ROWS: usize>(tile: &mut WideTile) {
-    let steps = tile.lines.len();
-    let stride = tile.row_lines * 64;
+    let stride = tile.row_lines * size_of::<WideLine>();
     let mut weights = tile.lines.as_ptr().cast::<__m256i>();
     let rows = tile.rows.as_ptr().cast::<u8>();
     // SAFETY: `check` asserted sixteen start values.
     let (low, high) = unsafe { load_start(&tile.epilogue) };
     let mut acc = [[low, high]; ROWS];
-    let end = steps * QUAD;
+    let end = tile.lines.len() * QUAD;
     let mut k = 0;
+    // One line a step: unrolled by two, the compiler runs out of registers and is a third slower.
     while k < end {
         // SAFETY: `check` asserted that a row holds four bytes for every wide line, and that there
         // are `ROWS` rows; `k` runs over these bytes while `weights` runs over the wide lines.
@@ -275,11 +274,9 @@ unsafe fn load_start(epilogue: &Epilogue) -> (__m256i, __m256i) {
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn finish(acc: [__m256i; 2], epilogue: &mut Epilogue, m: usize) {
-    let Bounds {
-        lo, hi, zero_point, ..
-    } = epilogue.bounds;
+    let (lo, hi) = epilogue.range.float_bounds();
     let (lo, hi) = (_mm256_set1_ps(lo), _mm256_set1_ps(hi));
-    let zero_point = _mm256_set1_epi32(zero_point);
+    let zero_point = _mm256_set1_epi32(epilogue.range.zero_point);
     let multipliers = epilogue.multipliers.as_ptr();
     // SAFETY: there are sixteen multipliers, and `columns` bytes from the row's start are writable.
     unsafe {

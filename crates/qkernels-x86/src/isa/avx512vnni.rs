@@ -129,11 +129,9 @@ unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile) {
         }
     }
 
-    let (lo, hi) = (
-        _mm512_set1_ps(epilogue.bounds.lo),
-        _mm512_set1_ps(epilogue.bounds.hi),
-    );
-    let zero_point = _mm512_set1_epi32(epilogue.bounds.zero_point);
+    let (lo, hi) = epilogue.range.float_bounds();
+    let (lo, hi) = (_mm512_set1_ps(lo), _mm512_set1_ps(hi));
+    let zero_point = _mm512_set1_epi32(epilogue.range.zero_point);
     // Packing works within 128-bit lanes: dword `4 * lane + panel` holds columns of that panel.
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let columns = u64::MAX >> (64 - epilogue.columns);

@@ -7,6 +7,7 @@ use crate::pack::{PANEL, QUAD};
 
 /// Computes a tile of any height and number of panels.
 pub(super) fn tile(tile: &mut Tile) {
+    tile.check();
     let quads = tile.quads();
     let depth = quads * tile.rows.segments();
     for (panel, lines) in tile.lines.chunks_exact(depth).enumerate() {
@@ -36,7 +37,7 @@ pub(super) fn tile(tile: &mut Tile) {
             for ((out, &acc), &multiplier) in
                 out.iter_mut().zip(&acc).zip(&epilogue.multipliers[first..])
             {
-                *out = requantize(acc, multiplier, epilogue.bounds.range) as u8;
+                *out = requantize(acc, multiplier, epilogue.range) as u8;
             }
         }
     }

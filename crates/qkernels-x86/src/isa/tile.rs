@@ -3,9 +3,10 @@
 //! A tile is a few rows times a few panels of the output. Kernels trust the lengths asserted by
 //! [`Tile::check`] and [`WideTile::check`](super::wide::WideTile::check), and nothing else.
 
+use qtensor_core::requant::OutputRange;
+
 use super::rows::RowTable;
 use crate::pack::{Line, PANEL, QUAD};
-use crate::requant::Bounds;
 
 /// Where a tile's results go and how they are made from accumulators.
 pub(crate) struct Epilogue<'a> {
@@ -14,7 +15,7 @@ pub(crate) struct Epilogue<'a> {
     /// Multipliers, one per padded column.
     pub(crate) multipliers: &'a [f32],
     /// Clamp and zero point.
-    pub(crate) bounds: Bounds,
+    pub(crate) range: OutputRange,
     /// The output from the tile's first element on.
     pub(crate) out: &'a mut [u8],
     /// Bytes between output rows.
