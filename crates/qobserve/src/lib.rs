@@ -1,3 +1,4 @@
+//! Observers: calibration data in, scales and zero points out. This file is the map of the crate.
 #![doc = include_str!("../README.md")]
 
 mod builder;

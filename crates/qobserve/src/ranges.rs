@@ -78,7 +78,16 @@ impl Ranges {
 
     /// `v += c · (other − v)` in `f32`; the first batch sets.
     pub fn average(&mut self, batch: &Ranges, c: f32) {
-        self.combine(batch, |v, o, _| v + c * (o - v));
+        self.combine(batch, |v, o, _| {
+            let distance = o - v;
+            if distance.is_finite() {
+                v + c * distance
+            } else {
+                // The ends are so far apart that their distance has no f32; the average has.
+                let (v, o) = (f64::from(v), f64::from(o));
+                (v + f64::from(c) * (o - v)) as f32
+            }
+        });
     }
 
     /// The mean of both averages, weighted by their numbers of batches.

@@ -130,6 +130,14 @@ fn moving_averages_start_at_the_first_batch() {
     memoryless.observe(&row(&[-1.0, 2.0])).unwrap();
     memoryless.observe(&row(&[0.5, 1.0])).unwrap();
     assert_eq!(memoryless.range(), Some((0.5, 1.0)));
+    // The distance of these two overflows f32, their average does not.
+    let mut far = MovingAverageMinMaxObserver::builder()
+        .averaging_constant(0.5)
+        .build()
+        .unwrap();
+    far.observe(&row(&[-3e38])).unwrap();
+    far.observe(&row(&[3e38])).unwrap();
+    assert_eq!(far.range(), Some((0.0, 0.0)));
 }
 
 #[test]
