@@ -136,11 +136,11 @@ impl PoolSpec {
     /// A specification for `D` spatial dimensions, `D` in 1 to 3.
     ///
     /// An empty `stride` is the kernel's size, an empty `padding` is none. Dilation is 1, `ceil_mode`
-    /// off, `count_include_pad` on (PyTorch's defaults); set the fields for others.
+    /// off, `count_include_pad` on (PyTorch's defaults); set the fields for others. Whether the padding
+    /// is too large depends on the dilation, and is checked where the specification is used.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the lengths differ or are not 1 to 3, if a size or stride is 0, or if
-    /// the padding exceeds half of the kernel.
+    /// [`Error::Argument`] if the lengths differ or are not 1 to 3, or if a size or stride is 0.
     pub fn new(kernel: &[usize], stride: &[usize], padding: &[usize]) -> Result<PoolSpec> {
         let rank = kernel.len();
         let stride = if stride.is_empty() { kernel } else { stride };
@@ -159,7 +159,8 @@ impl PoolSpec {
             count_include_pad: true,
             divisor_override: None,
         };
-        spec.validate("pool")?;
+        all_positive("pool", "kernel", spec.kernel)?;
+        all_positive("pool", "stride", spec.stride)?;
         Ok(spec)
     }
 
@@ -371,7 +372,10 @@ mod tests {
                 "{error}"
             );
         }
-        assert!(PoolSpec::new(&[3, 3], &[2, 2], &[2, 0]).is_err());
+        let mut padded = PoolSpec::new(&[3, 3], &[2, 2], &[2, 0]).unwrap();
+        assert!(padded.validate("max_pool").is_err());
+        padded.dilation = [1, 2, 2];
+        assert_eq!(padded.validate("max_pool"), Ok(()));
         assert!(PoolSpec::new(&[0], &[], &[]).is_err());
         assert!(PoolSpec::new(&[], &[], &[]).is_err());
         assert!(PoolSpec::new(&[1; 5], &[], &[]).is_err());

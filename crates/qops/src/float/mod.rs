@@ -1,1 +1,40 @@
 //! Operations on `f32` tensors: the baseline of the quantized ones, and what training runs on.
+//!
+//! Shapes are logical (`[N, C, …]`); a strided or channels-last operand is copied to row-major order
+//! first, and results are row-major. Matrix products run on the `gemm` crate through
+//! [`qkernels_x86::sgemm`]; sums outside of them are accumulated in `f64`. Results may differ in the last bits
+//! between CPUs and thread counts, as those of any `f32` matrix product do.
+//!
+//! The functions named `…_gradient` and `…_backward` are the adjoints that automatic differentiation needs.
+
+mod average;
+mod broadcast;
+mod cat;
+mod conv;
+mod conv_grad;
+mod depthwise;
+mod elementwise;
+mod geometry;
+mod im2col;
+mod linear;
+mod max_pool;
+mod norm;
+mod parallel;
+mod product;
+mod reduce;
+
+pub use average::{adaptive_avg_pool, adaptive_avg_pool_backward, avg_pool, avg_pool_backward};
+pub use broadcast::{broadcast_shape, sum_to};
+pub use cat::cat;
+pub use conv::conv;
+pub use conv_grad::{conv_input_gradient, conv_weight_gradient};
+pub use elementwise::{
+    add, add_scalar, clamp, clamp_backward, div, mul, mul_scalar, relu, relu_backward, sub,
+};
+pub use linear::{linear, matmul};
+pub use max_pool::{max_pool, max_pool_backward, max_pool_with_indices};
+pub use norm::batch_norm;
+pub use reduce::{mean, sum};
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,166 @@
+//! The adjoints of convolution: gradients of its input and of its weights.
+
+use qtensor_core::buffer::Buffer;
+use qtensor_core::{MemoryFormat, Tensor};
+
+use super::geometry::Geometry;
+use super::im2col::{blocks, col2im, im2col};
+use super::parallel;
+use super::product::{Mat, product};
+use crate::error::{Error, Result};
+use crate::spec::ConvSpec;
+
+/// The gradient of `conv(x, w, b, spec)` with respect to `x`, from that of its output.
+///
+/// `dx[n,c,i] = Σ dy[n,o,p] · w[o,c,k]` over all `o`, `p`, `k` with `p·stride + k·dilation − padding = i`.
+/// `input_shape` is the shape of `x`, which the shape of `dy` alone does not determine.
+///
+/// # Errors
+/// As [`conv`](super::conv()), and [`Error::Tensor`] if `grad` does not have the output's shape.
+pub fn conv_input_gradient(
+    grad: &Tensor,
+    weight: &Tensor,
+    input_shape: &[usize],
+    spec: &ConvSpec,
+) -> Result<Tensor> {
+    let x = Tensor::scalar(0.0).expand(input_shape)?;
+    let g = Geometry::new(&x, weight, spec)?;
+    check_grad("conv_input_gradient", &g, grad)?;
+    let (grad, weight) = (grad.contiguous(), weight.contiguous());
+    let dy = grad.as_slice().unwrap_or_default();
+    let weights = weight.as_slice().unwrap_or_default();
+    Tensor::build(input_shape, MemoryFormat::Contiguous, |out| {
+        let alone = g.batch * spec.groups < parallel::threads();
+        let (len, to) = (g.filters * g.output_plane(), g.channels * g.input_plane());
+        parallel::jobs(out, to, g.work(), !alone, |job, out| {
+            let group = job % spec.groups;
+            let from = group * g.filters * g.depth();
+            let weights = &weights[from..from + g.filters * g.depth()];
+            let dy = &dy[job * len..(job + 1) * len];
+            input_group(&g, dy, weights, out, alone)
+        })
+    })
+}
+
+/// `Wᵀ·dy`, scattered back to where [`im2col`] found the elements.
+fn input_group(
+    g: &Geometry,
+    dy: &[f32],
+    weights: &[f32],
+    out: &mut [f32],
+    parallel: bool,
+) -> Result<()> {
+    let (plane, depth) = (g.output_plane(), g.depth());
+    let weights = Mat::columns(weights, depth);
+    if g.is_pointwise() {
+        let sizes = [depth, plane, g.filters];
+        let dy = Mat::rows(dy, plane);
+        return product(sizes, weights, dy, out, plane, false, parallel);
+    }
+    out.fill(0.0);
+    for lines in blocks(g) {
+        let (start, len) = (lines.start * g.output[2], lines.len() * g.output[2]);
+        let mut columns = Buffer::recycled(depth * len * size_of::<f32>());
+        let columns = columns.as_mut_slice::<f32>();
+        // Without filters the slice behind the last output line does not exist.
+        let dy = Mat::rows(dy.get(start..).unwrap_or_default(), plane);
+        product(
+            [depth, len, g.filters],
+            weights,
+            dy,
+            columns,
+            len,
+            false,
+            parallel,
+        )?;
+        col2im(g, columns, lines, out);
+    }
+    Ok(())
+}
+
+/// The gradient of `conv(x, w, b, spec)` with respect to `w`, from that of its output.
+///
+/// `dw[o,c,k] = Σ dy[n,o,p] · x[n, c, p·stride + k·dilation − padding]` over all images `n` and outputs `p`.
+/// `weight_shape` is the shape of `w`.
+///
+/// # Errors
+/// As [`conv`](super::conv()), and [`Error::Tensor`] if `grad` does not have the output's shape.
+pub fn conv_weight_gradient(
+    grad: &Tensor,
+    x: &Tensor,
+    weight_shape: &[usize],
+    spec: &ConvSpec,
+) -> Result<Tensor> {
+    let weight = Tensor::scalar(0.0).expand(weight_shape)?;
+    let g = Geometry::new(x, &weight, spec)?;
+    check_grad("conv_weight_gradient", &g, grad)?;
+    let (grad, x) = (grad.contiguous(), x.contiguous());
+    let dy = grad.as_slice().unwrap_or_default();
+    let values = x.as_slice().unwrap_or_default();
+    Tensor::build(weight_shape, MemoryFormat::Contiguous, |out| {
+        out.fill(0.0);
+        // One job is one group over all images, so that nothing is summed across threads.
+        let alone = spec.groups < parallel::threads();
+        let (rows, planes) = (g.filters * g.output_plane(), g.channels * g.input_plane());
+        parallel::jobs(
+            out,
+            g.filters * g.depth(),
+            g.work(),
+            !alone,
+            |group, out| {
+                for image in 0..g.batch {
+                    let job = image * spec.groups + group;
+                    let dy = &dy[job * rows..(job + 1) * rows];
+                    let x = &values[job * planes..(job + 1) * planes];
+                    add_weight_group(&g, dy, x, out, alone)?;
+                }
+                Ok(())
+            },
+        )
+    })
+}
+
+/// Adds `dy·columnsᵀ` of one group of one image.
+fn add_weight_group(
+    g: &Geometry,
+    dy: &[f32],
+    x: &[f32],
+    out: &mut [f32],
+    parallel: bool,
+) -> Result<()> {
+    let (plane, depth) = (g.output_plane(), g.depth());
+    if g.is_pointwise() {
+        let (dy, x) = (Mat::rows(dy, plane), Mat::columns(x, plane));
+        return product([g.filters, depth, plane], dy, x, out, depth, true, parallel);
+    }
+    for lines in blocks(g) {
+        let (start, len) = (lines.start * g.output[2], lines.len() * g.output[2]);
+        let mut columns = Buffer::recycled(depth * len * size_of::<f32>());
+        let columns = columns.as_mut_slice::<f32>();
+        im2col(g, x, lines, columns, parallel);
+        let dy = Mat::rows(dy.get(start..).unwrap_or_default(), plane);
+        let columns = Mat::columns(columns, len);
+        product(
+            [g.filters, depth, len],
+            dy,
+            columns,
+            out,
+            depth,
+            true,
+            parallel,
+        )?;
+    }
+    Ok(())
+}
+
+fn check_grad(operation: &'static str, g: &Geometry, grad: &Tensor) -> Result<()> {
+    let expected = g.output_shape();
+    if grad.shape() == expected {
+        return Ok(());
+    }
+    Err(Error::Tensor(qtensor_core::Error::ShapeMismatch {
+        operation,
+        expected,
+        actual: grad.shape().to_vec(),
+    }))
+}

@@ -1,0 +1,141 @@
+//! Batch normalization with given statistics.
+
+use qtensor_core::{MemoryFormat, Tensor};
+
+use super::linear::check_rank;
+use super::parallel;
+use crate::error::{Error, Result};
+use crate::spec::argument;
+
+/// `y = (x − mean) / sqrt(var + eps) · gamma + beta` per channel (dimension 1), the form used in evaluation.
+///
+/// `x` is `[N, C, …]`, all parameters are `[C]`; an absent `gamma` is 1, an absent `beta` is 0. Computed
+/// in `f32` as `x·α + (beta − mean·α)` with `α = gamma / sqrt(var + eps)`, as PyTorch does.
+///
+/// ```
+/// # use qops::float::batch_norm;
+/// # use qtensor_core::Tensor;
+/// let x = Tensor::from_vec(vec![1.0, 2.0, 3.0, 4.0], &[1, 2, 2])?;
+/// let (mean, var) = (Tensor::from_vec(vec![1.0, 3.0], &[2])?, Tensor::from_vec(vec![1.0, 4.0], &[2])?);
+/// let y = batch_norm(&x, &mean, &var, None, None, 0.0)?;
+/// assert_eq!(y.to_vec(), [0.0, 1.0, 0.0, 0.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Operands`] if a parameter does not have one value per channel, [`Error::Argument`] for a
+/// negative or NaN `eps`, a rank error below rank 2.
+pub fn batch_norm(
+    x: &Tensor,
+    mean: &Tensor,
+    var: &Tensor,
+    gamma: Option<&Tensor>,
+    beta: Option<&Tensor>,
+    eps: f64,
+) -> Result<Tensor> {
+    const NAME: &str = "batch_norm";
+    check_rank(NAME, x, 2, usize::MAX)?;
+    if !(eps >= 0.0 && eps.is_finite()) {
+        return Err(argument(NAME, "eps", "finite and not negative", eps));
+    }
+    for parameter in [Some(mean), Some(var), gamma, beta].into_iter().flatten() {
+        if parameter.shape() != &x.shape()[1..2] {
+            return Err(Error::Operands {
+                operation: NAME,
+                what: "the number of channels",
+                expected: x.shape()[1],
+                actual: parameter.numel(),
+                left: x.shape().to_vec(),
+                right: parameter.shape().to_vec(),
+            });
+        }
+    }
+    let channels = x.shape()[1];
+    let gamma = gamma.map_or_else(|| vec![1.0; channels], Tensor::to_vec);
+    let beta = beta.map_or_else(|| vec![0.0; channels], Tensor::to_vec);
+    let (mean, var) = (mean.to_vec(), var.to_vec());
+    let lines: Vec<(f32, f32)> = (0..channels)
+        .map(|c| {
+            let scale = gamma[c] * (1.0 / (var[c] + eps as f32).sqrt());
+            (scale, beta[c] - mean[c] * scale)
+        })
+        .collect();
+    let x = x.contiguous();
+    let values = x.as_slice().unwrap_or_default();
+    let plane: usize = x.shape()[2..].iter().product();
+    // Rows of whole channels, so that small planes do not become small pieces of work.
+    let image = channels * plane;
+    Tensor::build(x.shape(), MemoryFormat::Contiguous, |out| {
+        let work = out.len();
+        parallel::chunks(out, image, work, |n, out| {
+            let image = values[n * image..].chunks_exact(plane.max(1));
+            let planes = out.chunks_exact_mut(plane.max(1)).zip(image);
+            for ((out, x), &(scale, shift)) in planes.zip(&lines) {
+                out.iter_mut()
+                    .zip(x)
+                    .for_each(|(o, &v)| *o = v * scale + shift);
+            }
+        });
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Values, assert_close};
+    use super::*;
+
+    #[test]
+    fn values_agree_with_the_formula() {
+        let mut values = Values::new(1);
+        for shape in [
+            &[4, 3][..],
+            &[2, 3, 5],
+            &[2, 3, 4, 5],
+            &[3, 3, 40, 50],
+            &[0, 3, 2],
+        ] {
+            let x = values.tensor(shape);
+            let (mean, gamma, beta) = (
+                values.tensor(&[3]),
+                values.tensor(&[3]),
+                values.tensor(&[3]),
+            );
+            let var = values.tensor(&[3]).map(|v| v.abs() + 0.1);
+            let plane: usize = shape[2..].iter().product();
+            let at = |t: &Tensor, i: usize| f64::from(t.get(&[i / plane % 3]).unwrap());
+            let standard: Vec<f64> = x
+                .to_vec()
+                .iter()
+                .enumerate()
+                .map(|(i, &v)| (f64::from(v) - at(&mean, i)) / (at(&var, i) + 1e-5).sqrt())
+                .collect();
+            let got = batch_norm(&x, &mean, &var, None, None, 1e-5).unwrap();
+            assert_close(&got, shape, &standard, 2e-6);
+            let affine: Vec<f64> = standard
+                .iter()
+                .enumerate()
+                .map(|(i, v)| v * at(&gamma, i) + at(&beta, i))
+                .collect();
+            let got = batch_norm(&x, &mean, &var, Some(&gamma), Some(&beta), 1e-5).unwrap();
+            assert_close(&got, shape, &affine, 2e-6);
+        }
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        let z = |shape: &[usize]| Tensor::zeros(shape).unwrap();
+        let (x, c) = (z(&[2, 3, 4]), z(&[3]));
+        let message = batch_norm(&x, &c, &z(&[4]), None, None, 1e-5)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("[2, 3, 4]") && message.contains("[4]"),
+            "{message}"
+        );
+        assert!(batch_norm(&x, &c, &c, Some(&z(&[1])), None, 1e-5).is_err());
+        assert!(batch_norm(&x, &c, &c, None, None, -1.0).is_err());
+        assert!(batch_norm(&x, &c, &c, None, None, f64::NAN).is_err());
+        assert!(batch_norm(&z(&[3]), &c, &c, None, None, 1e-5).is_err());
+    }
+}
