@@ -21,7 +21,7 @@ use qtensor_core::requant::{OutputRange, requantize};
 use crate::context::Context;
 use crate::error::{Error, Result, at_least, exactly, product};
 use crate::isa::Work;
-use crate::pool::{load, unravel};
+use crate::pool::unravel;
 use crate::shape::ConvShape;
 
 const OPERATION: &str = "depthwise";
@@ -203,6 +203,8 @@ struct Geometry {
     grain: usize,
     /// Positions of a staged row.
     positions: usize,
+    /// Columns of the padded row, up to the partner of the last position.
+    columns: usize,
     /// Staged positions between two outputs.
     output_step: usize,
     /// Staged positions between two pairs of taps.
@@ -217,7 +219,7 @@ struct Geometry {
 
 impl Geometry {
     fn new(shape: &ConvShape) -> Result<Geometry> {
-        let [stride, dilation] = [shape.stride[2], shape.dilation[2]];
+        let [stride, dilation, padding] = [shape.stride[2], shape.dilation[2], shape.padding[2]];
         let pairs = shape.kernel[2].div_ceil(2);
         let kernel_rows = shape.kernel[0] * shape.kernel[1];
         let last_output = shape.output()[2] - 1;
@@ -228,6 +230,7 @@ impl Geometry {
         let output_step = output_distance / grain;
         let pair_step = pair_distance / grain;
         let positions = last_output * output_step + (pairs - 1) * pair_step + 1;
+        let columns = ((positions - 1) * grain + dilation + 1).max(padding + shape.input[2]);
         let blocks = shape.out_channels.div_ceil(LANES);
         let row_bytes = product(
             OPERATION,
@@ -237,6 +240,7 @@ impl Geometry {
         Ok(Geometry {
             grain,
             positions,
+            columns,
             output_step,
             pair_step,
             pairs,
@@ -282,6 +286,7 @@ impl Work for Band<'_> {
         // One staged row per kernel row, then the row of zero points.
         let mut stage = vec![[0; 2 * LANES]; (kernel_rows + 1) * row_len];
         stage[kernel_rows * row_len..].fill([i16::from(self.input_zero_point); 2 * LANES]);
+        let mut columns = vec![[self.input_zero_point; LANES]; self.geometry.columns];
         let mut staged = Staged {
             rows: vec![None; kernel_rows],
             wanted: Vec::with_capacity(kernel_rows),
@@ -297,7 +302,7 @@ impl Work for Band<'_> {
                     let stage = &mut stage[slot * row_len..][..row_len];
                     for block in group.clone() {
                         let at = (block - first_block) * positions;
-                        self.stage(row, block, &mut stage[at..at + positions]);
+                        self.stage(row, block, &mut columns, &mut stage[at..at + positions]);
                     }
                 }
                 for block in group.clone() {
@@ -369,47 +374,39 @@ impl Band<'_> {
         }
     }
 
-    /// Writes one staged row of one block.
+    /// Writes one staged row of one block. `columns` holds the padded row; its padding is filled already.
     #[inline(always)]
-    fn stage(&self, row: usize, block: usize, out: &mut [Pairs]) {
-        let (input, width) = (self.shape.in_channels, self.shape.input[2]);
-        let x = &self.x[row * width * input..][..width * input];
+    fn stage(&self, row: usize, block: usize, columns: &mut [[u8; LANES]], out: &mut [Pairs]) {
+        let (channels, width) = (self.shape.in_channels, self.shape.input[2]);
+        let x = &self.x[row * width * channels..][..width * channels];
         let first = first_channel(block, self.taps.out_channels);
-        if self.taps.multiplier == 1 && input >= LANES {
-            self.stage_with(out, |column| load(x, column * input + first));
-        } else {
-            let multiplier = self.taps.multiplier;
-            let lanes = LANES.min(self.taps.out_channels);
-            self.stage_with(out, |column| {
-                let mut lane = [0; LANES];
-                for (i, lane) in lane[..lanes].iter_mut().enumerate() {
-                    *lane = x[column * input + (first + i) / multiplier];
-                }
-                lane
-            });
-        }
-    }
-
-    /// Stages a row whose eight channels at a column are `fetch(column)`.
-    #[inline(always)]
-    fn stage_with(&self, out: &mut [Pairs], fetch: impl Fn(usize) -> [u8; LANES]) {
-        let (width, padding) = (self.shape.input[2], self.shape.padding[2]);
-        let (grain, dilation) = (self.geometry.grain, self.shape.dilation[2]);
-        let zero = [self.input_zero_point; LANES];
-        for (position, out) in out.iter_mut().enumerate() {
-            // Columns left of the image wrap around and are beyond it, too.
-            let column = (position * grain).wrapping_sub(padding);
-            let partner = column.wrapping_add(dilation);
-            let a = if column < width { fetch(column) } else { zero };
-            let b = if partner < width {
-                fetch(partner)
-            } else {
-                zero
-            };
-            for i in 0..LANES {
-                out[2 * i] = i16::from(a[i]);
-                out[2 * i + 1] = i16::from(b[i]);
+        let pixels = x.chunks_exact(channels);
+        let real = columns[self.shape.padding[2]..].iter_mut();
+        if self.taps.multiplier == 1 && channels >= LANES {
+            for (column, pixel) in real.zip(pixels) {
+                column.copy_from_slice(&pixel[first..first + LANES]);
             }
+        } else {
+            let lanes = LANES.min(self.taps.out_channels);
+            for (column, pixel) in real.zip(pixels) {
+                for (i, lane) in column[..lanes].iter_mut().enumerate() {
+                    *lane = pixel[(first + i) / self.taps.multiplier];
+                }
+            }
+        }
+        let grain = self.geometry.grain;
+        let even = columns.chunks(grain);
+        let odd = columns[self.shape.dilation[2]..].chunks(grain);
+        for ((out, even), odd) in out.iter_mut().zip(even).zip(odd) {
+            // Filled apart, because the compiler cannot tell that `out` is elsewhere. The bytes are
+            // read in place: eight of them in a variable would become one integer, and shifts.
+            let (even, odd) = (&even[0], &odd[0]);
+            let mut pairs = [0; 2 * LANES];
+            for i in 0..LANES {
+                pairs[2 * i] = i16::from(even[i]);
+                pairs[2 * i + 1] = i16::from(odd[i]);
+            }
+            *out = pairs;
         }
     }
 
@@ -431,27 +428,21 @@ impl Band<'_> {
         tile.mult[..lanes].copy_from_slice(&self.mult[first..first + lanes]);
         let outputs = out.len() / channels;
         let step = self.geometry.output_step;
-        let mut store = |output: usize, lane: [u8; LANES]| {
-            let at = output * channels + first;
-            if lanes == LANES {
-                out[at..at + LANES].copy_from_slice(&lane);
-            } else {
-                out[at..at + lanes].copy_from_slice(&lane[..lanes]);
-            }
-        };
-        if step == 1 && outputs >= PIXELS {
+        if step == 1 && outputs >= PIXELS && lanes == LANES {
             for output in (0..outputs).step_by(PIXELS) {
                 // The last tile overlaps the one before it.
                 let output = output.min(outputs - PIXELS);
-                let lanes = tile.compute::<PIXELS>(output);
-                for (i, lane) in lanes.into_iter().enumerate() {
-                    store(output + i, lane);
-                }
+                let out = &mut out[output * channels + first..];
+                tile.compute::<PIXELS, true>(output, out, channels);
             }
-        } else {
-            for output in 0..outputs {
-                let [lane] = tile.compute::<1>(output * step);
-                store(output, lane);
+            return;
+        }
+        for output in 0..outputs {
+            let out = &mut out[output * channels + first..];
+            if lanes == LANES {
+                tile.compute::<1, true>(output * step, out, channels);
+            } else {
+                tile.compute::<1, false>(output * step, out, channels);
             }
         }
     }
@@ -469,8 +460,14 @@ struct Tile<'a> {
 
 impl Tile<'_> {
     /// `P` outputs of eight channels, the first one at staged position `at`, the others next to it.
+    /// They go to the start of `out` and every `channels` bytes from there.
     #[inline(always)]
-    fn compute<const P: usize>(&self, at: usize) -> [[u8; LANES]; P] {
+    fn compute<const P: usize, const FULL: bool>(
+        &self,
+        at: usize,
+        out: &mut [u8],
+        channels: usize,
+    ) {
         let mut acc = [self.bias0; P];
         for (&start, weights) in self.starts.iter().zip(self.weights) {
             let staged = &self.stage[start + at..][..P];
@@ -478,13 +475,14 @@ impl Tile<'_> {
                 dot(&mut acc[p], &staged[p], weights);
             }
         }
-        let mut out = [[0; LANES]; P];
-        for p in 0..P {
-            for i in 0..LANES {
-                out[p][i] = requantize(acc[p][i], self.mult[i], self.range) as u8;
+        let (mult, range) = (self.mult, self.range);
+        for (p, acc) in acc.iter().enumerate() {
+            let lanes = if FULL { LANES } else { channels };
+            let out = &mut out[p * channels..][..lanes];
+            for i in 0..lanes {
+                out[i] = requantize(acc[i], mult[i], range) as u8;
             }
         }
-        out
     }
 }
 

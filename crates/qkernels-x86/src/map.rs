@@ -90,14 +90,7 @@ impl<X: Copy, Y: Copy, F: Unary<X, Y>> Work for UnaryWork<'_, X, Y, F> {
 
     #[inline(always)]
     fn run(self) {
-        let (blocks, rest) = self.out.as_chunks_mut::<BLOCK>();
-        let (x_blocks, x_rest) = self.x.as_chunks::<BLOCK>();
-        for (out, x) in blocks.iter_mut().zip(x_blocks) {
-            for i in 0..BLOCK {
-                out[i] = self.formula.apply(x[i]);
-            }
-        }
-        for (out, &x) in rest.iter_mut().zip(x_rest) {
+        for (out, &x) in self.out.iter_mut().zip(self.x) {
             *out = self.formula.apply(x);
         }
     }
@@ -115,15 +108,7 @@ impl<X: Copy, Y: Copy, F: Binary<X, Y>> Work for BinaryWork<'_, X, Y, F> {
 
     #[inline(always)]
     fn run(self) {
-        let (blocks, rest) = self.out.as_chunks_mut::<BLOCK>();
-        let (a_blocks, a_rest) = self.a.as_chunks::<BLOCK>();
-        let (b_blocks, b_rest) = self.b.as_chunks::<BLOCK>();
-        for ((out, a), b) in blocks.iter_mut().zip(a_blocks).zip(b_blocks) {
-            for i in 0..BLOCK {
-                out[i] = self.formula.apply(a[i], b[i]);
-            }
-        }
-        for ((out, &a), &b) in rest.iter_mut().zip(a_rest).zip(b_rest) {
+        for ((out, &a), &b) in self.out.iter_mut().zip(self.a).zip(self.b) {
             *out = self.formula.apply(a, b);
         }
     }
