@@ -25,8 +25,8 @@ const OPERATION: &str = "conv";
 /// its end. Batch and input size may differ from those the weights were packed with.
 ///
 /// # Errors
-/// Those of [`ConvShape::validate`]; [`Error::Mismatch`] if weights or `requant` were made for another
-/// layer; [`Error::Length`] for buffers that do not fit.
+/// Those of [`ConvShape::validate`]; [`Error::Packing`] and [`Error::Mismatch`] if weights or `requant`
+/// were made for another layer; [`Error::Length`] for buffers that do not fit.
 ///
 /// ```
 /// # use qkernels_x86::{Context, ConvShape, OutputRange, PackedWeights, Requant, conv};
@@ -110,12 +110,10 @@ pub fn conv(
 /// Refuses weights that were packed for another kernel.
 fn check_packing(shape: &ConvShape, weights: &PackedWeights) -> Result<()> {
     let Kind::Conv(packed) = weights.kind() else {
-        let what = "kernel volume of weights packed for a linear layer";
-        return Err(Error::Mismatch {
+        return Err(Error::Packing {
             operation: OPERATION,
-            what,
-            expected: shape.taps(),
-            actual: 0,
+            expected: "a convolution",
+            actual: "a linear layer",
         });
     };
     let axes = [

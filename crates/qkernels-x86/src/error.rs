@@ -38,6 +38,16 @@ pub enum Error {
         /// The size given.
         actual: usize,
     },
+    /// Weights were packed for another kind of layer.
+    #[error("{operation}: the weights were packed for {actual}, expected those of {expected}")]
+    Packing {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The kind of layer it computes.
+        expected: &'static str,
+        /// The kind of layer the weights belong to.
+        actual: &'static str,
+    },
     /// A size has to be positive.
     #[error("{operation}: {what} must be at least 1, got 0")]
     Zero {

@@ -17,8 +17,8 @@ const OPERATION: &str = "linear";
 /// the last row save a copy of it.
 ///
 /// # Errors
-/// [`Error::Length`] for buffers that do not fit, [`Error::Mismatch`] if the weights were packed for a
-/// convolution or `requant` for another number of outputs.
+/// [`Error::Length`] for buffers that do not fit, [`Error::Packing`] if the weights were packed for a
+/// convolution, [`Error::Mismatch`] if `requant` was built for another number of outputs.
 ///
 /// ```
 /// # use qkernels_x86::{Context, OutputRange, PackedWeights, Requant, linear};
@@ -39,15 +39,10 @@ pub fn linear(
     out: &mut [u8],
 ) -> Result<()> {
     let (Kind::Linear, Form::Dense(dense)) = (weights.kind(), weights.form()) else {
-        let (what, actual) = (
-            "output channels packed for a convolution",
-            weights.outputs(),
-        );
-        return Err(Error::Mismatch {
+        return Err(Error::Packing {
             operation: OPERATION,
-            what,
-            expected: 0,
-            actual,
+            expected: "a linear layer",
+            actual: "a convolution",
         });
     };
     check_requant(OPERATION, weights, requant)?;

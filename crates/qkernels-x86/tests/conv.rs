@@ -275,7 +275,7 @@ fn mistakes_are_named() -> Result<(), Error> {
     assert_eq!(run(&strided, 50, 27), Err(mismatch));
     assert!(matches!(
         linear(&context, &[0; 18], 1, &weights, &requant, &mut [0; 3]),
-        Err(Error::Mismatch { .. })
+        Err(Error::Packing { .. })
     ));
     let error = Error::Length {
         operation: "conv weights",
@@ -290,7 +290,7 @@ fn mistakes_are_named() -> Result<(), Error> {
     let plain = PackedWeights::linear(&[1; 54], 3, 18)?;
     assert!(matches!(
         conv(&context, &[0; 50], &shape, &plain, &requant, &mut [0; 27]),
-        Err(Error::Mismatch { .. })
+        Err(Error::Packing { .. })
     ));
     Ok(())
 }
