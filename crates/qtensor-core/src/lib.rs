@@ -11,6 +11,7 @@ mod error;
 mod int_tensor;
 mod layout;
 mod qtensor;
+mod quantize;
 mod quantizer;
 pub mod requant;
 pub mod rounding;
@@ -21,8 +22,9 @@ pub use dtype::{DType, QScheme};
 pub use error::{Error, Result};
 pub use int_tensor::IntTensor;
 pub use layout::{Dims, Layout, MemoryFormat, checked_numel};
-pub use qtensor::{
-    QTensor, empty_affine_quantized, quantize_linear, quantize_per_channel, quantize_per_tensor,
+pub use qtensor::QTensor;
+pub use quantize::{
+    empty_affine_quantized, quantize_linear, quantize_per_channel, quantize_per_tensor,
     quantize_with,
 };
 pub use quantizer::Quantizer;

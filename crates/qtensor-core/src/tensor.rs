@@ -12,6 +12,10 @@ use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, MemoryFormat};
 
+mod views;
+
+pub(crate) use views::{flattened, swapped};
+
 mod sealed {
     pub trait Sealed {}
 }
@@ -378,90 +382,6 @@ impl<T: Element> Tensor<T> {
         };
         Tensor::from_vec(values, self.shape()).expect("as many values as before")
     }
-
-    /// The same elements under another shape, without a copy. See [`Layout::view`].
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`], [`Error::NotViewable`].
-    pub fn view(&self, shape: &[usize]) -> Result<Tensor<T>> {
-        Ok(self.with_layout(self.layout.view(shape)?))
-    }
-
-    /// As [`view`](Self::view), copying if it must.
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`].
-    pub fn reshape(&self, shape: &[usize]) -> Result<Tensor<T>> {
-        match self.layout.view(shape) {
-            Ok(layout) => Ok(self.with_layout(layout)),
-            Err(Error::NotViewable { .. }) => self.contiguous().view(shape),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Dimensions in a new order, without a copy.
-    ///
-    /// # Errors
-    /// [`Error::Rank`], [`Error::NoSuchDim`], [`Error::ShapeMismatch`] for a repeated dimension.
-    pub fn permute(&self, order: &[usize]) -> Result<Tensor<T>> {
-        Ok(self.with_layout(self.layout.permute(order)?))
-    }
-
-    /// Two dimensions swapped, without a copy.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchDim`].
-    pub fn transpose(&self, a: usize, b: usize) -> Result<Tensor<T>> {
-        self.permute(&swapped(&self.layout, a, b)?)
-    }
-
-    /// Elements `start, start + step, …` below `end` of one dimension, without a copy.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchDim`], [`Error::OutOfRange`].
-    pub fn slice(&self, dim: usize, start: usize, end: usize, step: usize) -> Result<Tensor<T>> {
-        Ok(self.with_layout(self.layout.slice(dim, start, end, step)?))
-    }
-
-    /// Drops a dimension by fixing its index, without a copy.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchDim`], [`Error::OutOfRange`].
-    pub fn select(&self, dim: usize, index: usize) -> Result<Tensor<T>> {
-        Ok(self.with_layout(self.layout.select(dim, index)?))
-    }
-
-    /// Drops a dimension of length 1.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchDim`], [`Error::OutOfRange`].
-    pub fn squeeze(&self, dim: usize) -> Result<Tensor<T>> {
-        Ok(self.with_layout(self.layout.squeeze(dim)?))
-    }
-
-    /// Inserts a dimension of length 1 before `dim`.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchDim`].
-    pub fn unsqueeze(&self, dim: usize) -> Result<Tensor<T>> {
-        Ok(self.with_layout(self.layout.unsqueeze(dim)?))
-    }
-
-    /// Repeats dimensions of length 1 without a copy. See [`Layout::expand`].
-    ///
-    /// # Errors
-    /// [`Error::ShapeMismatch`].
-    pub fn expand(&self, shape: &[usize]) -> Result<Tensor<T>> {
-        Ok(self.with_layout(self.layout.expand(shape)?))
-    }
-
-    /// Merges the dimensions from `start` on into one, copying if it must.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchDim`].
-    pub fn flatten(&self, start: usize) -> Result<Tensor<T>> {
-        self.reshape(&flattened(&self.layout, start)?)
-    }
 }
 
 /// Element-wise equality of shape and values (NaN differs from itself).
@@ -479,28 +399,6 @@ impl<T: Element> From<T> for Tensor<T> {
     fn from(value: T) -> Tensor<T> {
         Tensor::scalar(value)
     }
-}
-
-pub(crate) fn swapped(layout: &Layout, a: usize, b: usize) -> Result<crate::layout::Dims> {
-    layout.check_dim("transpose", a)?;
-    layout.check_dim("transpose", b)?;
-    let mut order: crate::layout::Dims = (0..layout.rank()).collect();
-    order.swap(a, b);
-    Ok(order)
-}
-
-pub(crate) fn flattened(layout: &Layout, start: usize) -> Result<crate::layout::Dims> {
-    // A scalar flattens to one element, as in PyTorch.
-    if layout.rank() == 0 && start == 0 {
-        return Ok(std::iter::once(1).collect());
-    }
-    layout.check_dim("flatten", start)?;
-    let (kept, merged) = layout.shape().split_at(start);
-    Ok(kept
-        .iter()
-        .copied()
-        .chain([merged.iter().product()])
-        .collect())
 }
 
 /// Copies elements between two layouts of the same shape.
@@ -530,94 +428,4 @@ fn gather<T: Element>(source: &[T], from: &Layout, target: &mut [T], to: &Layout
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn counted(shape: &[usize]) -> Tensor {
-        let n: usize = shape.iter().product();
-        Tensor::from_vec((0..n).map(|i| i as f32).collect(), shape).unwrap()
-    }
-
-    #[test]
-    fn views_share_storage_and_writes_do_not_leak() {
-        let base = counted(&[2, 3]);
-        let mut view = base.transpose(0, 1).unwrap();
-        assert!(view.shares_storage_with(&base));
-        view.set(&[2, 1], 99.0).unwrap();
-        assert_eq!(view.get(&[2, 1]).unwrap(), 99.0);
-        assert_eq!(base.get(&[1, 2]).unwrap(), 5.0);
-        assert_eq!(view.to_vec(), [0.0, 3.0, 1.0, 4.0, 2.0, 99.0]);
-    }
-
-    #[test]
-    fn writes_to_views_of_every_kind_reach_the_right_element() {
-        let base = counted(&[3, 4, 5]);
-        let mut views = vec![
-            base.clone(),
-            base.permute(&[2, 0, 1]).unwrap(),
-            base.slice(1, 1, 4, 2).unwrap(),
-            base.select(0, 2).unwrap(),
-            base.to_memory_format(MemoryFormat::ChannelsLast).unwrap(),
-        ];
-        for view in &mut views {
-            let at: Vec<usize> = view.shape().iter().map(|n| n - 1).collect();
-            let mut want = view.to_vec();
-            *want.last_mut().unwrap() = -1.0;
-            view.set(&at, -1.0).unwrap();
-            assert_eq!(view.to_vec(), want);
-        }
-        let mut row = counted(&[1, 3]).expand(&[2, 3]).unwrap();
-        row.set(&[0, 0], 7.0).unwrap();
-        assert_eq!(row.to_vec(), [7.0, 1.0, 2.0, 0.0, 1.0, 2.0]);
-        row.fill(2.0);
-        assert_eq!(row.to_vec(), [2.0; 6]);
-    }
-
-    #[test]
-    fn memory_formats_hold_the_same_values() {
-        let t = counted(&[2, 3, 4, 5]);
-        let last = t.to_memory_format(MemoryFormat::ChannelsLast).unwrap();
-        assert_eq!(last, t);
-        assert_eq!(last.strides(), [60, 1, 15, 3]);
-        assert_eq!(
-            last.dense_slice(MemoryFormat::ChannelsLast).unwrap()[..4],
-            [0.0, 20.0, 40.0, 1.0]
-        );
-        assert_eq!(last.contiguous().as_slice(), t.as_slice());
-        assert!(
-            counted(&[2, 3])
-                .to_memory_format(MemoryFormat::ChannelsLast)
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn copy_from_wants_the_same_shape() {
-        let mut t = counted(&[2, 3]).transpose(0, 1).unwrap();
-        t.copy_from(&Tensor::full(&[3, 2], 4.0).unwrap()).unwrap();
-        assert_eq!(t.to_vec(), [4.0; 6]);
-        let error = t.copy_from(&counted(&[2, 3])).unwrap_err();
-        assert!(error.to_string().contains("[3, 2]") && error.to_string().contains("[2, 3]"));
-    }
-
-    #[test]
-    fn empty_tensors_and_scalars_work() {
-        let empty = Tensor::zeros(&[0, 3]).unwrap();
-        assert_eq!(empty.to_vec(), [0.0; 0]);
-        assert_eq!(empty.transpose(0, 1).unwrap().shape(), [3, 0]);
-        assert_eq!(Tensor::scalar(3i64).item().unwrap(), 3);
-        assert_eq!(Tensor::scalar(3i64).flatten(0).unwrap().shape(), [1]);
-        assert!(counted(&[2]).item().is_err());
-    }
-
-    #[test]
-    fn slices_with_slack_reach_past_the_data() {
-        let t = Tensor::from_vec(vec![1u8; 10], &[10]).unwrap();
-        assert!(
-            t.dense_slice_with_slack(MemoryFormat::Contiguous)
-                .unwrap()
-                .len()
-                >= 74
-        );
-    }
-}
+mod tests;
