@@ -1,7 +1,8 @@
-//! Checked float and quantized tensor operations.
+#![doc = include_str!("../README.md")]
 
 mod error;
 pub mod float;
+pub mod quantized;
 mod spec;
 
 pub use error::{Error, Result};

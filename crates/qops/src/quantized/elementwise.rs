@@ -31,9 +31,7 @@ pub fn relu6(x: &QTensor) -> Result<QTensor> {
 /// As [`relu`]; [`Error::Argument`] if a bound is NaN or `lo > hi`.
 #[doc(alias = "hardtanh")]
 pub fn clamp(x: &QTensor, lo: f32, hi: f32) -> Result<QTensor> {
-    // The negation catches NaN as well.
-    #[expect(clippy::neg_cmp_op_on_partial_ord)]
-    if !(lo <= hi) {
+    if lo.is_nan() || hi.is_nan() || lo > hi {
         return Err(Error::Argument {
             operation: "clamp",
             argument: "lo",
@@ -43,8 +41,7 @@ pub fn clamp(x: &QTensor, lo: f32, hi: f32) -> Result<QTensor> {
     }
     clamped("clamp", x, |bytes| {
         let inverse = inverse_scale(bytes.scale as f32);
-        let quantized =
-            |v| quantize_value(v, inverse, bytes.zero_point, DType::QUInt8);
+        let quantized = |v| quantize_value(v, inverse, bytes.zero_point, DType::QUInt8);
         (quantized(lo) as u8, quantized(hi) as u8)
     })
 }
@@ -95,7 +92,8 @@ pub fn add_relu(a: &QTensor, b: &QTensor, out: OutQParams) -> Result<QTensor> {
     sum("add_relu", a, b, out, Activation::Relu)
 }
 
-/// `a · b`: `q = clamp(rne(f32((q_a − z_a)(q_b − z_b)) · M) + z)` with `M = (s_a·s_b)·(1/s)` in `f32`. Shapes broadcast.
+/// `a · b`: `q = clamp(rne(f32((q_a − z_a)(q_b − z_b)) · M) + z)`, `M = (s_a·s_b)·(1/s)` in `f32`.
+/// Shapes broadcast.
 ///
 /// # Errors
 /// As [`add`]; [`Error::Multiplier`] if `M` is not a positive `f32`.

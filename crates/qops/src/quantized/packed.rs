@@ -206,7 +206,8 @@ impl fmt::Debug for Packed {
 }
 
 /// The greatest bias magnitude that fits `i32` beside any sum of `depth` products:
-/// `(2^31 − 1 − 255 · 128 · depth) · input_scale · weight_scale`, less a little for rounding; 0 if nothing fits.
+/// `(2^31 − 1 − 255 · 128 · depth) · input_scale · weight_scale`, less a little for rounding; 0 if
+/// nothing fits.
 ///
 /// A channel whose weights are tiny beside its bias (batch normalization folding makes such channels)
 /// exceeds it. Its weight scale can then be enlarged by `bias / max_bias_magnitude(..)` before the

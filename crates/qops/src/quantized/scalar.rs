@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 
 /// `x + c`, with `c` in whole steps: `c_q = rne(c / s)`.
 ///
-/// If `z − c_q` fits the type it is the new zero point and the integers stay, without a copy. Else the zero point is the
-/// nearer end of the range, the scale grows to `s' = s · |z − c_q − far end| / (Q_max − Q_min)`, and
+/// If `z − c_q` fits the type it is the new zero point and the integers stay, without a copy. Else the
+/// zero point is the nearer end of the range, the scale grows to `s' = s · |z − c_q − far end| / (Q_max − Q_min)`, and
 /// `q' = clamp(rne(f32(q − z + c_q) · (s · (1/s'))) + z')`. This is PyTorch's rule
 /// (`aten/src/ATen/native/quantized/cpu/BinaryOps.cpp`).
 ///
@@ -24,7 +24,7 @@ pub fn add_scalar(x: &QTensor, c: f64) -> Result<QTensor> {
     let operation = "add_scalar";
     let (scale, zero_point) = eight_bit(operation, x)?;
     let steps = round_half_even_f64(c / scale);
-    if !(steps.abs() < f64::from(1 << 30)) {
+    if steps.is_nan() || steps.abs() >= f64::from(1 << 30) {
         return Err(Error::Argument {
             operation,
             argument: "c",
@@ -65,7 +65,8 @@ pub fn add_scalar(x: &QTensor, c: f64) -> Result<QTensor> {
 ///
 /// # Errors
 /// [`Error::UnsupportedDType`], [`QSchemeMismatch`](qtensor_core::Error::QSchemeMismatch),
-/// [`Error::Argument`] for NaN and infinities, [`InvalidScale`](qtensor_core::Error::InvalidScale) if `s·|c|` leaves `f32`.
+/// [`Error::Argument`] for NaN and infinities, [`InvalidScale`](qtensor_core::Error::InvalidScale) if
+/// `s·|c|` leaves `f32`.
 pub fn mul_scalar(x: &QTensor, c: f64) -> Result<QTensor> {
     let operation = "mul_scalar";
     let (scale, zero_point) = eight_bit(operation, x)?;
