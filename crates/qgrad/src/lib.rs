@@ -1,1 +1,17 @@
-//! Reverse-mode autograd over f32 tensors, readable at a sitting.
+#![doc = include_str!("../README.md")]
+
+mod error;
+pub mod gradcheck;
+mod mode;
+mod rules;
+pub mod trace;
+mod value;
+
+pub use error::{Error, Result};
+pub use mode::{is_recording_gradients, no_grad};
+pub use value::{Var, VarId};
+
+/// The operations on [`Var`]: each computes its result and, if needed, remembers how to go back.
+pub mod ops {
+    pub use crate::rules::*;
+}
