@@ -3,7 +3,7 @@
 use qtensor_core::buffer::Buffer;
 use qtensor_core::{MemoryFormat, Tensor};
 
-use super::depthwise::depthwise;
+use super::depthwise;
 use super::geometry::Geometry;
 use super::im2col::{blocks, im2col};
 use super::linear::check_bias;
@@ -50,8 +50,8 @@ pub fn conv(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: &ConvSpec)
     let values = x.as_slice().unwrap_or_default();
     let weights = weight.as_slice().unwrap_or_default();
     Tensor::build(&g.output_shape(), MemoryFormat::Contiguous, |out| {
-        if g.channels == 1 && spec.groups > 1 {
-            return depthwise(&g, values, weights, bias, out);
+        if depthwise::applies(&g) {
+            return depthwise::depthwise(&g, values, weights, bias, out);
         }
         // One job is one group of one image. With fewer jobs than threads, each job is parallel inside.
         let alone = g.batch * spec.groups < parallel::threads();

@@ -31,6 +31,9 @@ const CASES: &[Case] = &[
     (&[1, 2, 33], &[6, 1, 4], [2, 3, 3], 2),
     (&[2, 3, 4, 5, 6], &[3, 1, 2, 3, 3], [1, 1, 1], 3),
     (&[1, 3, 2, 2], &[3, 1, 1, 1], [2, 3, 1], 3),
+    // Padding and stride so large that a padded plane would not fit into memory.
+    (&[1, 3, 2, 2], &[3, 1, 2, 2], [1 << 40, 1 << 40, 1], 3),
+    (&[1, 2, 2, 2], &[3, 2, 2, 2], [1 << 40, 1 << 40, 1], 1),
     // Enough work for several threads and several blocks of columns.
     (&[1, 16, 66, 70], &[20, 16, 3, 3], [1, 1, 1], 1),
     (&[4, 8, 20, 20], &[8, 8, 3, 3], [1, 1, 1], 1),

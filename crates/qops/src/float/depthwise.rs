@@ -21,6 +21,20 @@ use crate::error::Result;
 /// Lines of outputs are rounded up to this many; the scratch plane has as many spare elements behind it.
 const BLOCK: usize = 16;
 
+/// Whether this way computes the convolution: one input channel a group, and a padded plane that is not out of
+/// all proportion to input and output, as only absurd padding can make it.
+pub(super) fn applies(g: &Geometry) -> bool {
+    let padded = (0..3).fold(1usize, |size, axis| size.saturating_mul(reach(g, axis)));
+    let real = g.input_plane().saturating_add(g.output_plane());
+    g.channels == 1 && g.spec.groups > 1 && padded <= real.saturating_mul(4).saturating_add(4096)
+}
+
+/// How much of the padded input the windows cover along one axis.
+fn reach(g: &Geometry, axis: usize) -> usize {
+    let last = (g.output[axis] - 1) * g.spec.stride[axis];
+    last + (g.kernel[axis] - 1) * g.spec.dilation[axis] + 1
+}
+
 /// Convolves with one input channel a group; `out` is `[N, O, …]`, row-major as `x` is.
 pub(super) fn depthwise(
     g: &Geometry,
@@ -76,11 +90,7 @@ struct Plan {
 impl Plan {
     fn new(g: &Geometry) -> Plan {
         let (spec, stride) = (&g.spec, g.spec.stride[2]);
-        let reach = |axis: usize| {
-            let last = (g.output[axis] - 1) * spec.stride[axis];
-            last + (g.kernel[axis] - 1) * spec.dilation[axis] + 1
-        };
-        let (lines, phase) = ([reach(0), reach(1)], reach(2).div_ceil(stride));
+        let (lines, phase) = ([reach(g, 0), reach(g, 1)], reach(g, 2).div_ceil(stride));
         let line = phase * stride;
         let [_, kh, kw] = g.kernel;
         let offset = |tap: usize| {
