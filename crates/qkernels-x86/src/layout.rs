@@ -119,7 +119,7 @@ impl<T: Pod> Work for Transpose<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
+    fn run(mut self) {
         let count = self.out.len() / self.rows;
         if size_of::<T>() == 1 {
             Bytes {
@@ -131,17 +131,36 @@ impl<T: Pod> Work for Transpose<'_, T> {
             }
             .run(count);
         } else {
-            const SIDE: usize = 16;
             for row in (0..self.rows).step_by(SIDE) {
                 for column in (0..count).step_by(SIDE) {
-                    let rows = row..self.rows.min(row + SIDE);
-                    for column in column..count.min(column + SIDE) {
-                        let out = &mut self.out[column * self.rows..][rows.clone()];
-                        for (row, out) in rows.clone().zip(out) {
-                            *out = self.x[row * self.columns + self.first + column];
-                        }
-                    }
+                    self.square(row, column, count);
                 }
+            }
+        }
+    }
+}
+
+/// Rows and columns of a tile of wider elements.
+const SIDE: usize = 8;
+
+impl<T: Pod> Transpose<'_, T> {
+    /// Transposes a tile, or what there is of it at the edges.
+    #[inline(always)]
+    fn square(&mut self, row: usize, column: usize, count: usize) {
+        let (height, width) = (SIDE.min(self.rows - row), SIDE.min(count - column));
+        let mut tile = [[T::zeroed(); SIDE]; SIDE];
+        for (i, tile) in tile[..height].iter_mut().enumerate() {
+            let x = &self.x[(row + i) * self.columns + self.first + column..];
+            if width == SIDE {
+                tile.copy_from_slice(&x[..SIDE]);
+            } else {
+                tile[..width].copy_from_slice(&x[..width]);
+            }
+        }
+        for j in 0..width {
+            let out = &mut self.out[(column + j) * self.rows + row..][..height];
+            for (out, tile) in out.iter_mut().zip(&tile) {
+                *out = tile[j];
             }
         }
     }
@@ -209,17 +228,15 @@ impl Bytes<'_> {
         let mut lanes = [[0u64; TILE_COLUMNS / 8]; TILE_ROWS];
         for (i, lanes) in lanes.iter_mut().enumerate() {
             let x = &self.x[(row + i) * self.columns + self.first + column..][..TILE_COLUMNS];
-            for (lane, x) in lanes.iter_mut().zip(x.as_chunks::<8>().0) {
-                *lane = u64::from_le_bytes(*x);
-            }
+            *lanes = bytemuck::pod_read_unaligned::<[u64; TILE_COLUMNS / 8]>(x).map(u64::from_le);
         }
         exchange::<4, 32>(&mut lanes, 0x0000_0000_FFFF_FFFF);
         exchange::<2, 16>(&mut lanes, 0x0000_FFFF_0000_FFFF);
         exchange::<1, 8>(&mut lanes, 0x00FF_00FF_00FF_00FF);
-        for word in 0..TILE_COLUMNS / 8 {
-            for (i, lanes) in lanes.iter().enumerate() {
+        for (i, lanes) in lanes.iter().enumerate() {
+            for (word, lane) in lanes.iter().enumerate() {
                 let at = (column + word * 8 + i) * self.rows + row;
-                self.out[at..at + 8].copy_from_slice(&lanes[word].to_le_bytes());
+                self.out[at..at + 8].copy_from_slice(&lane.to_le_bytes());
             }
         }
     }
@@ -232,11 +249,11 @@ fn exchange<const DISTANCE: usize, const BITS: u32>(
     mask: u64,
 ) {
     for i in (0..TILE_ROWS).filter(|i| i & DISTANCE == 0) {
-        for word in 0..TILE_COLUMNS / 8 {
-            let (low, high) = (lanes[i][word], lanes[i + DISTANCE][word]);
-            let swapped = ((low >> BITS) ^ high) & mask;
-            lanes[i][word] = low ^ (swapped << BITS);
-            lanes[i + DISTANCE][word] = high ^ swapped;
+        let (upper, lower) = lanes.split_at_mut(i + DISTANCE);
+        for (low, high) in upper[i].iter_mut().zip(&mut lower[0]) {
+            let swapped = ((*low >> BITS) ^ *high) & mask;
+            *low ^= swapped << BITS;
+            *high ^= swapped;
         }
     }
 }
