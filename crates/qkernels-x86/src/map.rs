@@ -3,6 +3,8 @@
 //! A formula is a small value with an `#[inline(always)]` method for one element. The drivers cut the
 //! output into pieces for the threads and hand every piece to the tier, whose compilation of the loop
 //! around the formula is the vector kernel. So all tiers compute the same formula.
+//!
+//! The loops are plain on purpose: one over blocks of fixed size is unrolled before it is vectorized.
 
 use crate::context::Context;
 use crate::error::{Result, at_least};
@@ -10,9 +12,6 @@ use crate::isa::Work;
 
 /// Below this many elements the fork costs more than it saves.
 pub(crate) const SERIAL_BELOW: u64 = 1 << 17;
-
-/// Elements per inner block; vectors of all tiers divide it.
-const BLOCK: usize = 32;
 
 /// A formula of one element.
 pub(crate) trait Unary<X, Y>: Copy + Sync {
