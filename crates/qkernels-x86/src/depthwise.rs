@@ -19,13 +19,15 @@
 use qtensor_core::requant::{OutputRange, requantize};
 
 use crate::context::Context;
-use crate::error::{Error, Result, at_least, exactly, product};
+use crate::error::{Error, Result, at_least, exactly};
 use crate::isa::Work;
 use crate::pool::unravel;
 use crate::shape::ConvShape;
 
+mod plain;
 mod taps;
 
+use plain::Plain;
 pub use taps::DepthwiseTaps;
 use taps::first_channel;
 
@@ -93,23 +95,37 @@ pub(crate) fn depthwise(
     at_least(OPERATION, "multipliers", channels, mult.len())?;
     let rows = shape.output_rows() / shape.output()[2];
     exactly(OPERATION, "out", shape.output_rows() * channels, out.len())?;
-    let geometry = Geometry::new(shape)?;
+    let geometry = Geometry::new(shape);
 
     let row = shape.output()[2] * channels;
     let pieces = ctx.pieces(shape.macs(), SERIAL_BELOW);
     Context::chunks(out, rows.div_ceil(pieces).max(1) * row, |start, out| {
-        ctx.isa.vectorize(Band {
-            x,
-            shape,
-            geometry,
-            taps,
-            bias0,
-            mult,
-            input_zero_point,
-            range,
-            first_row: start / row,
-            out,
-        });
+        let first_row = start / row;
+        match geometry {
+            Some(geometry) => ctx.isa.vectorize(Band {
+                x,
+                shape,
+                geometry,
+                taps,
+                bias0,
+                mult,
+                input_zero_point,
+                range,
+                first_row,
+                out,
+            }),
+            None => ctx.isa.vectorize(Plain {
+                x,
+                shape,
+                taps,
+                bias0,
+                mult,
+                input_zero_point,
+                range,
+                first_row,
+                out,
+            }),
+        }
     });
     Ok(())
 }
@@ -136,7 +152,8 @@ struct Geometry {
 }
 
 impl Geometry {
-    fn new(shape: &ConvShape) -> Result<Geometry> {
+    /// `None` if staging would take many times the memory of input and output.
+    fn new(shape: &ConvShape) -> Option<Geometry> {
         let [stride, dilation, padding] = [shape.stride[2], shape.dilation[2], shape.padding[2]];
         let pairs = shape.kernel[2].div_ceil(2);
         let kernel_rows = shape.kernel[0] * shape.kernel[1];
@@ -150,12 +167,16 @@ impl Geometry {
         let positions = last_output * output_step + (pairs - 1) * pair_step + 1;
         let columns = ((positions - 1) * grain + dilation + 1).max(padding + shape.input[2]);
         let blocks = shape.out_channels.div_ceil(LANES);
-        let row_bytes = product(
-            OPERATION,
-            &[kernel_rows + 1, positions, size_of::<Pairs>(), blocks],
-        )? / blocks;
+        let row_bytes = (kernel_rows + 1)
+            .saturating_mul(positions)
+            .saturating_mul(size_of::<Pairs>());
+        let elements = shape.input_len() + shape.output_rows() * shape.out_channels;
+        let allowed = elements.saturating_mul(64).saturating_add(1 << 20);
+        if row_bytes.saturating_add(columns.saturating_mul(LANES)) > allowed {
+            return None;
+        }
         let group = (STAGE_BYTES / row_bytes).clamp(1, blocks);
-        Ok(Geometry {
+        Some(Geometry {
             grain,
             positions,
             columns,

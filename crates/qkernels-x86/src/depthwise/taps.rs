@@ -80,6 +80,15 @@ impl DepthwiseTaps {
         })
     }
 
+    /// One weight; `row` counts the rows of the kernel over its planes.
+    pub(super) fn weight(&self, channel: usize, row: usize, tap: usize) -> i16 {
+        let [depth, height, width] = self.kernel;
+        let block = channel / LANES;
+        let lane = channel - first_channel(block, self.out_channels);
+        let pair = (block * depth * height + row) * width.div_ceil(2) + tap / 2;
+        self.pairs[pair][2 * lane + tap % 2]
+    }
+
     /// The sum of the weights of each output channel, the factor of the input's zero point.
     pub fn column_sums(&self) -> &[i32] {
         &self.column_sums

@@ -192,6 +192,32 @@ fn large_maps_are_cut_for_threads_and_groups_of_channels() {
 }
 
 #[test]
+fn absurd_paddings_and_dilations_cost_no_memory() {
+    let far = 1usize << 40;
+    for channels in [2, 9] {
+        for (kernel, stride, padding, dilation) in [
+            ([1, 1, 3], [1, 1, far], [0, 0, far], [1, 1, 1]),
+            ([1, 1, 3], [1, 1, 1], [0, 0, far], [1, 1, far]),
+            ([1, 3, 2], [1, far, far], [0, far, far], [1, far, 2]),
+            ([2, 1, 1], [far, 1, 1], [far, 0, 0], [far, 1, 1]),
+        ] {
+            let shape = ConvShape {
+                in_channels: channels,
+                out_channels: 2 * channels,
+                groups: channels,
+                input: [2, 2, 3],
+                kernel,
+                stride,
+                padding,
+                dilation,
+                ..PLAIN
+            };
+            check(shape, channels);
+        }
+    }
+}
+
+#[test]
 fn extreme_values_are_summed_exactly() {
     let shape = ConvShape {
         in_channels: 8,

@@ -1,0 +1,73 @@
+//! The definition of a depthwise convolution, one product after the other.
+//!
+//! For geometries whose padded rows dwarf input and output (a padding or a dilation of millions): they
+//! are valid, but staging them would exhaust the memory.
+
+use qtensor_core::requant::{OutputRange, requantize};
+
+use crate::isa::Work;
+use crate::pool::unravel;
+use crate::shape::ConvShape;
+
+use super::DepthwiseTaps;
+
+/// A run of output rows.
+pub(super) struct Plain<'a> {
+    pub(super) x: &'a [u8],
+    pub(super) shape: &'a ConvShape,
+    pub(super) taps: &'a DepthwiseTaps,
+    pub(super) bias0: &'a [i32],
+    pub(super) mult: &'a [f32],
+    pub(super) input_zero_point: u8,
+    pub(super) range: OutputRange,
+    pub(super) first_row: usize,
+    pub(super) out: &'a mut [u8],
+}
+
+impl Work for Plain<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        let out = core::mem::take(&mut self.out);
+        let output = self.shape.output();
+        let channels = self.shape.out_channels;
+        for (index, out) in out.chunks_exact_mut(channels).enumerate() {
+            let row = self.first_row + index / output[2];
+            let [image, d, h] = unravel(row, output);
+            for (channel, out) in out.iter_mut().enumerate() {
+                let sum = self.sum(image, [d, h, index % output[2]], channel);
+                *out = requantize(sum, self.mult[channel], self.range) as u8;
+            }
+        }
+    }
+}
+
+impl Plain<'_> {
+    fn sum(&self, image: usize, output: [usize; 3], channel: usize) -> i32 {
+        let shape = self.shape;
+        let under = |axis: usize, tap: usize| {
+            (output[axis] * shape.stride[axis] + tap * shape.dilation[axis])
+                .checked_sub(shape.padding[axis])
+                .filter(|&at| at < shape.input[axis])
+        };
+        let mut sum = self.bias0[channel];
+        for kd in 0..shape.kernel[0] {
+            for kh in 0..shape.kernel[1] {
+                for kw in 0..shape.kernel[2] {
+                    let value = match (under(0, kd), under(1, kh), under(2, kw)) {
+                        (Some(d), Some(h), Some(w)) => {
+                            let plane = (image * shape.input[0] + d) * shape.input[1] + h;
+                            let pixel = plane * shape.input[2] + w;
+                            self.x[pixel * shape.in_channels + channel / self.taps.multiplier]
+                        }
+                        _ => self.input_zero_point,
+                    };
+                    let weight = self.taps.weight(channel, kd * shape.kernel[1] + kh, kw);
+                    sum = sum.wrapping_add(i32::from(value) * i32::from(weight));
+                }
+            }
+        }
+        sum
+    }
+}
