@@ -1,3 +1,4 @@
+//! Reverse-mode automatic differentiation: values that record, one rule per operation, gradient checks, traces.
 #![doc = include_str!("../README.md")]
 
 mod error;

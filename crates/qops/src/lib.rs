@@ -1,3 +1,4 @@
+//! Checked operations on float and quantized tensors.
 #![doc = include_str!("../README.md")]
 
 mod error;
