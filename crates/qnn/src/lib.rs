@@ -1,1 +1,47 @@
-//! Float, quantized and intrinsic neural-network modules in swappable places.
+//! Modules and the places that hold them.
+#![doc = include_str!("../README.md")]
+
+// The derive macro names this crate by its own name, in here too.
+extern crate self as qnn;
+
+mod config;
+mod error;
+pub mod float;
+mod functional;
+mod init;
+pub mod intrinsic;
+mod module;
+mod parameter;
+mod place;
+mod prepared;
+pub mod probe;
+pub mod quantized;
+mod sequential;
+mod state;
+mod stubs;
+mod value;
+
+pub use config::{ConvConfig, ConvGeometry, PoolConfig, Sizes};
+pub use error::{Error, Result};
+pub use float::{
+    AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AvgPool, AvgPool1d,
+    AvgPool2d, AvgPool3d, BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv, Conv1d, Conv2d,
+    Conv3d, Dropout, Flatten, Identity, Linear, MaxPool, MaxPool1d, MaxPool2d, MaxPool3d, ReLU,
+    ReLU6,
+};
+pub use functional::{Call, FloatFunctional, Operation, QFunctional};
+pub use init::manual_seed;
+pub use module::{Module, Node, describe, join, name_places, paths, walk, walk_mut};
+pub use parameter::Parameter;
+pub use place::{Erased, Held, Layer, Place, QConfigSetting, erase};
+pub use prepared::Prepared;
+pub use qnn_derive::Module;
+pub use sequential::Sequential;
+pub use state::{Entry, State};
+pub use stubs::{DeQuantStub, QuantStub};
+pub use value::{Flow, Value, ValueKind};
+
+/// The page of the derive macro's crate, which cannot depend on this one to compile it.
+#[cfg(doctest)]
+#[doc = include_str!("../../qnn-derive/README.md")]
+struct DerivePage;

@@ -1,0 +1,210 @@
+//! Float convolutions over 1, 2 or 3 spatial dimensions.
+
+use qtensor_core::Tensor;
+
+use crate::config::{ConvConfig, ConvGeometry, Sizes};
+use crate::error::{Error, Result};
+use crate::init;
+use crate::module::{Module, Node};
+use crate::parameter::Parameter;
+use crate::state::State;
+use crate::value::Value;
+
+/// `y = x ∗ W + b` over `D` spatial dimensions.
+///
+/// Shapes: input `(N, C_in, spatial…)`, weight `(C_out, C_in / groups, kernel…)`, output `(N, C_out, spatial…)`.
+///
+/// ```
+/// use qnn::{Conv2d, Module};
+/// use qtensor_core::Tensor;
+///
+/// let conv = Conv2d::config(3, 8, 3).stride(2).padding(1).build()?;
+/// let y = conv.forward(&Tensor::zeros(&[1, 3, 9, 9])?.into())?;
+/// assert_eq!(y.shape(), [1, 8, 5, 5]);
+/// # Ok::<(), qnn::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Conv<const D: usize> {
+    weight: Parameter,
+    bias: Option<Parameter>,
+    geometry: ConvGeometry<D>,
+}
+
+/// A convolution over `(N, C, L)`.
+pub type Conv1d = Conv<1>;
+/// A convolution over `(N, C, H, W)`.
+pub type Conv2d = Conv<2>;
+/// A convolution over `(N, C, D, H, W)`.
+pub type Conv3d = Conv<3>;
+
+/// The name of a `D`-dimensional module.
+pub(crate) const fn by_dims<const D: usize>(names: [&'static str; 3]) -> &'static str {
+    match D {
+        1 => names[0],
+        2 => names[1],
+        _ => names[2],
+    }
+}
+
+impl<const D: usize> Conv<D> {
+    const KIND: &'static str = by_dims::<D>(["Conv1d", "Conv2d", "Conv3d"]);
+
+    /// The start of a configuration; end it with [`ConvConfig::build`].
+    pub fn config(
+        in_channels: usize,
+        out_channels: usize,
+        kernel_size: impl Into<Sizes<D>>,
+    ) -> ConvConfig<D> {
+        ConvConfig::new(in_channels, out_channels, kernel_size)
+    }
+
+    /// A convolution with drawn parameters.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for sizes that contradict each other.
+    pub fn new(config: ConvConfig<D>) -> Result<Conv<D>> {
+        config.validate(Self::KIND)?;
+        let shape = config.weight_shape();
+        let bound = init::bound(shape[1..].iter().product());
+        let weight = init::uniform(&shape, bound)?;
+        let bias = if config.bias {
+            Some(init::uniform(&[config.out_channels], bound)?)
+        } else {
+            None
+        };
+        Conv::from_parts(weight, bias, config.geometry)
+    }
+
+    /// A convolution with given parameters.
+    ///
+    /// # Errors
+    /// [`Error::Config`] or [`Error::StateShape`] if weight, bias and geometry contradict each other.
+    pub fn from_parts(
+        weight: Tensor,
+        bias: Option<Tensor>,
+        geometry: ConvGeometry<D>,
+    ) -> Result<Conv<D>> {
+        let module = Self::KIND;
+        if weight.rank() != D + 2 || weight.shape()[2..] != geometry.kernel_size {
+            let out = weight.shape().first().copied().unwrap_or(0);
+            let per_group = weight.shape().get(1).copied().unwrap_or(0);
+            let expected = [out, per_group]
+                .into_iter()
+                .chain(geometry.kernel_size)
+                .collect();
+            return Err(Error::StateShape {
+                module,
+                key: "weight".into(),
+                expected,
+                actual: weight.shape().to_vec(),
+            });
+        }
+        let out_channels = weight.shape()[0];
+        ConvConfig {
+            in_channels: weight.shape()[1] * geometry.groups,
+            out_channels,
+            bias: bias.is_some(),
+            geometry,
+        }
+        .validate(module)?;
+        if let Some(b) = &bias
+            && b.shape() != [out_channels]
+        {
+            return Err(Error::StateShape {
+                module,
+                key: "bias".into(),
+                expected: vec![out_channels],
+                actual: b.shape().to_vec(),
+            });
+        }
+        Ok(Conv {
+            weight: weight.into(),
+            bias: bias.map(Parameter::new),
+            geometry,
+        })
+    }
+
+    /// The weight.
+    pub fn weight(&self) -> &Tensor {
+        self.weight.tensor()
+    }
+
+    /// The bias, if there is one.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref().map(Parameter::tensor)
+    }
+
+    /// Kernel, stride, padding, dilation and groups.
+    pub fn geometry(&self) -> &ConvGeometry<D> {
+        &self.geometry
+    }
+}
+
+impl<const D: usize> Node for Conv<D> {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn extra_repr(&self) -> String {
+        let shape = self.weight().shape();
+        let bias = if self.bias.is_some() {
+            ""
+        } else {
+            ", bias=false"
+        };
+        format!(
+            "{}, {}, {}{bias}",
+            shape[1] * self.geometry.groups,
+            shape[0],
+            self.geometry.repr()
+        )
+    }
+
+    fn state(&self) -> State {
+        State::default()
+            .with_tensor("weight", Some(self.weight()))
+            .with_tensor("bias", self.bias())
+    }
+
+    fn load_state(&mut self, state: &mut State) -> Result<()> {
+        self.weight
+            .set(state.take_shaped(Self::KIND, "weight", self.weight.tensor())?);
+        if let Some(bias) = &mut self.bias {
+            bias.set(state.take_shaped(Self::KIND, "bias", bias.tensor())?);
+        }
+        Ok(())
+    }
+
+    fn set_training(&mut self, training: bool) {
+        self.weight.set_training(training);
+        if let Some(bias) = &mut self.bias {
+            bias.set_training(training);
+        }
+    }
+}
+
+impl<const D: usize> Module for Conv<D> {
+    type Input = Value;
+    type Output = Value;
+
+    fn forward(&self, input: &Value) -> Result<Value> {
+        let x = input.float(Self::KIND)?;
+        check_rank::<D>(Self::KIND, x.shape())?;
+        let bias = self.bias.as_ref().map(Parameter::var);
+        Ok(qgrad::ops::conv(x, self.weight.var(), bias, &self.geometry.spec()?)?.into())
+    }
+}
+
+/// Refuses inputs that are not `(N, C, D spatial dimensions)`.
+pub(crate) fn check_rank<const D: usize>(module: &'static str, shape: &[usize]) -> Result<()> {
+    if shape.len() == D + 2 {
+        return Ok(());
+    }
+    Err(qtensor_core::Error::Rank {
+        operation: module,
+        expected: format!("{} (batch, channels, {D} spatial)", D + 2),
+        actual: shape.len(),
+        shape: shape.to_vec(),
+    }
+    .into())
+}

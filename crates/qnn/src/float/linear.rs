@@ -1,0 +1,142 @@
+//! The float fully connected layer.
+
+use qtensor_core::Tensor;
+
+use crate::error::{Error, Result};
+use crate::init;
+use crate::module::{Module, Node};
+use crate::parameter::Parameter;
+use crate::state::State;
+use crate::value::Value;
+
+/// `y = x Wᵀ + b`.
+///
+/// Shapes: input `(…, in_features)`, weight `(out_features, in_features)`, output `(…, out_features)`.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    weight: Parameter,
+    bias: Option<Parameter>,
+}
+
+impl Linear {
+    const KIND: &'static str = "Linear";
+
+    /// A layer with drawn parameters.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a size is zero.
+    pub fn new(in_features: usize, out_features: usize) -> Result<Linear> {
+        Linear::drawn(in_features, out_features, true)
+    }
+
+    /// As [`new`](Linear::new), without a bias.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a size is zero.
+    pub fn without_bias(in_features: usize, out_features: usize) -> Result<Linear> {
+        Linear::drawn(in_features, out_features, false)
+    }
+
+    fn drawn(in_features: usize, out_features: usize, bias: bool) -> Result<Linear> {
+        if in_features == 0 || out_features == 0 {
+            let what = format!("{in_features} input and {out_features} output features");
+            return Err(Error::Config {
+                module: Self::KIND,
+                what,
+            });
+        }
+        let bound = init::bound(in_features);
+        let weight = init::uniform(&[out_features, in_features], bound)?;
+        let bias = if bias {
+            Some(init::uniform(&[out_features], bound)?)
+        } else {
+            None
+        };
+        Linear::from_parts(weight, bias)
+    }
+
+    /// A layer with given parameters.
+    ///
+    /// # Errors
+    /// [`Error::StateShape`] if the shapes contradict each other.
+    pub fn from_parts(weight: Tensor, bias: Option<Tensor>) -> Result<Linear> {
+        let refuse = |key: &str, expected: Vec<usize>, actual: &[usize]| {
+            Err(Error::StateShape {
+                module: Self::KIND,
+                key: key.into(),
+                expected,
+                actual: actual.to_vec(),
+            })
+        };
+        if weight.rank() != 2 {
+            return refuse("weight", vec![0, 0], weight.shape());
+        }
+        let out = weight.shape()[0];
+        match &bias {
+            Some(b) if b.shape() != [out] => refuse("bias", vec![out], b.shape()),
+            _ => Ok(Linear {
+                weight: weight.into(),
+                bias: bias.map(Parameter::new),
+            }),
+        }
+    }
+
+    /// The weight.
+    pub fn weight(&self) -> &Tensor {
+        self.weight.tensor()
+    }
+
+    /// The bias, if there is one.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref().map(Parameter::tensor)
+    }
+}
+
+impl Node for Linear {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn extra_repr(&self) -> String {
+        let shape = self.weight().shape();
+        format!(
+            "in_features={}, out_features={}, bias={}",
+            shape[1],
+            shape[0],
+            self.bias.is_some()
+        )
+    }
+
+    fn state(&self) -> State {
+        State::default()
+            .with_tensor("weight", Some(self.weight()))
+            .with_tensor("bias", self.bias())
+    }
+
+    fn load_state(&mut self, state: &mut State) -> Result<()> {
+        self.weight
+            .set(state.take_shaped(Self::KIND, "weight", self.weight.tensor())?);
+        if let Some(bias) = &mut self.bias {
+            bias.set(state.take_shaped(Self::KIND, "bias", bias.tensor())?);
+        }
+        Ok(())
+    }
+
+    fn set_training(&mut self, training: bool) {
+        self.weight.set_training(training);
+        if let Some(bias) = &mut self.bias {
+            bias.set_training(training);
+        }
+    }
+}
+
+impl Module for Linear {
+    type Input = Value;
+    type Output = Value;
+
+    fn forward(&self, input: &Value) -> Result<Value> {
+        let x = input.float(Self::KIND)?;
+        let bias = self.bias.as_ref().map(Parameter::var);
+        Ok(qgrad::ops::linear(x, self.weight.var(), bias)?.into())
+    }
+}

@@ -1,0 +1,40 @@
+//! Initial parameters: seeded uniform numbers, as PyTorch's layers draw them.
+
+use std::cell::RefCell;
+
+use qtensor_core::Tensor;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::error::Result;
+
+thread_local! {
+    static RNG: RefCell<ChaCha8Rng> = RefCell::new(ChaCha8Rng::seed_from_u64(0));
+}
+
+/// Restarts this thread's generator of initial parameters. Without a call, the seed is 0.
+#[doc(alias = "torch.manual_seed")]
+pub fn manual_seed(seed: u64) {
+    RNG.with(|rng| *rng.borrow_mut() = ChaCha8Rng::seed_from_u64(seed));
+}
+
+/// Uniform numbers in `[−bound, bound)`.
+pub(crate) fn uniform(shape: &[usize], bound: f32) -> Result<Tensor> {
+    Ok(Tensor::build(
+        shape,
+        qtensor_core::MemoryFormat::Contiguous,
+        |out| {
+            RNG.with(|rng| {
+                let mut rng = rng.borrow_mut();
+                out.iter_mut()
+                    .for_each(|v| *v = (rng.random::<f32>() * 2.0 - 1.0) * bound);
+            });
+            Ok::<(), qtensor_core::Error>(())
+        },
+    )?)
+}
+
+/// `1 / √fan_in`, the bound that PyTorch's convolution and linear layers use.
+pub(crate) fn bound(fan_in: usize) -> f32 {
+    1.0 / (fan_in.max(1) as f32).sqrt()
+}

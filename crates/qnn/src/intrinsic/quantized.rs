@@ -1,0 +1,143 @@
+//! Int8 counterparts of the fused modules: the rectifier is a clamp of the requantization.
+
+use qobserve::ObserverFactory;
+
+use super::fused::{self, Rectifier, fused_kind};
+use crate::error::{Error, Result};
+use crate::module::{Module, Node};
+use crate::quantized::{BatchNorm, Conv, Linear, QParams};
+use crate::state::{Entry, State};
+use crate::value::Value;
+
+/// An int8 module with a rectifier fused into its clamp.
+pub struct Fused<Q> {
+    module: Q,
+    rectifier: Rectifier,
+}
+
+/// An int8 convolution with a rectifier.
+pub type ConvReLU<const D: usize> = Fused<Conv<D>>;
+/// An int8 convolution over `(N, C, L)` with a rectifier.
+pub type ConvReLU1d = ConvReLU<1>;
+/// An int8 convolution over `(N, C, H, W)` with a rectifier.
+pub type ConvReLU2d = ConvReLU<2>;
+/// An int8 convolution over `(N, C, D, H, W)` with a rectifier.
+pub type ConvReLU3d = ConvReLU<3>;
+/// An int8 linear layer with a rectifier.
+pub type LinearReLU = Fused<Linear>;
+/// An int8 batch norm with a rectifier.
+pub type BNReLU<const D: usize> = Fused<BatchNorm<D>>;
+/// An int8 batch norm of `(N, C, H, W)` with a rectifier.
+pub type BNReLU2d = BNReLU<2>;
+/// An int8 batch norm of `(N, C, D, H, W)` with a rectifier.
+pub type BNReLU3d = BNReLU<3>;
+
+impl<const D: usize> ConvReLU<D> {
+    /// The counterpart of a fused float convolution.
+    ///
+    /// # Errors
+    /// Those of [`Conv::from_float`].
+    pub fn from_float(
+        fused: &fused::ConvReLU<D>,
+        weight: &ObserverFactory,
+        output: QParams,
+    ) -> Result<ConvReLU<D>> {
+        let module = Conv::from_float(fused.module(), weight, output)?;
+        Ok(Fused {
+            module,
+            rectifier: fused.rectifier(),
+        })
+    }
+}
+
+impl LinearReLU {
+    /// The counterpart of a fused float layer.
+    ///
+    /// # Errors
+    /// Those of [`Linear::from_float`].
+    pub fn from_float(
+        fused: &fused::LinearReLU,
+        weight: &ObserverFactory,
+        output: QParams,
+    ) -> Result<LinearReLU> {
+        let module = Linear::from_float(fused.module(), weight, output)?;
+        Ok(Fused {
+            module,
+            rectifier: fused.rectifier(),
+        })
+    }
+}
+
+impl<const D: usize> BNReLU<D> {
+    /// The counterpart of a fused float batch norm.
+    pub fn from_float(fused: &fused::BNReLU<D>, output: QParams) -> BNReLU<D> {
+        Fused {
+            module: BatchNorm::from_float(fused.module(), output),
+            rectifier: fused.rectifier(),
+        }
+    }
+}
+
+impl<Q> Fused<Q> {
+    /// The module without the rectifier.
+    pub fn module(&self) -> &Q {
+        &self.module
+    }
+
+    /// The rectifier.
+    pub fn rectifier(&self) -> Rectifier {
+        self.rectifier
+    }
+
+    /// Restores a module that [`state`](Node::state) described; `restore` does the inner one.
+    ///
+    /// # Errors
+    /// A missing entry, one of another type, or an unknown rectifier.
+    pub fn from_state(
+        state: &mut State,
+        restore: impl FnOnce(&mut State) -> Result<Q>,
+    ) -> Result<Fused<Q>> {
+        let module = "fused module";
+        let name = state.take_text(module, "rectifier")?;
+        let rectifier = Rectifier::from_name(&name).ok_or_else(|| Error::Config {
+            module,
+            what: format!("unknown rectifier {name:?}"),
+        })?;
+        Ok(Fused {
+            module: restore(state)?,
+            rectifier,
+        })
+    }
+}
+
+impl<Q: Node> Node for Fused<Q> {
+    fn kind(&self) -> &'static str {
+        fused_kind(self.module.kind(), self.rectifier)
+    }
+
+    fn extra_repr(&self) -> String {
+        self.module.extra_repr()
+    }
+
+    fn state(&self) -> State {
+        self.module
+            .state()
+            .with("rectifier", Entry::Text(self.rectifier.name().into()))
+    }
+}
+
+macro_rules! forward {
+    ([$($generics:tt)*] $module:ty) => {
+        impl<$($generics)*> Module for Fused<$module> {
+            type Input = Value;
+            type Output = Value;
+
+            fn forward(&self, input: &Value) -> Result<Value> {
+                self.module.run(self.kind(), input, self.rectifier.activation())
+            }
+        }
+    };
+}
+forward!([const D: usize] Conv<D>);
+forward!([const D: usize] BatchNorm<D>);
+forward!([] Linear);

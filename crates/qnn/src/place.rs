@@ -1,0 +1,303 @@
+//! `Layer`: a place in a model, declared by its float module and filled by any module of the same
+//! signature; and `Place`, the view of it that the flow swaps modules through.
+
+use std::any::{Any, TypeId};
+use std::marker::PhantomData;
+
+use qgrad::trace::{self, Event};
+use qobserve::QConfig;
+
+use crate::error::{Error, Result};
+use crate::module::{Module, Node};
+use crate::prepared::Prepared;
+use crate::probe;
+use crate::state::State;
+use crate::value::Flow;
+
+/// A boxed module of one signature: what a place holds.
+pub type Held<I, O> = Box<dyn Module<Input = I, Output = O>>;
+
+/// What a place says about its own quantization.
+#[derive(Clone, Debug, Default)]
+pub enum QConfigSetting {
+    /// Nothing: the model's configuration decides.
+    #[default]
+    Inherit,
+    /// Leave this place, and all below it, in float (`qconfig = None` in PyTorch).
+    Float,
+    /// Use this configuration here and below.
+    Use(QConfig),
+}
+
+/// A module on its way into a place, with its type erased; made by [`erase`].
+pub struct Erased {
+    held: Box<dyn Any>,
+    kind: &'static str,
+}
+
+impl Erased {
+    /// The kind of module inside.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+}
+
+/// Erases a module's type, so that a table can hand it to a place; the signature is kept and checked there.
+pub fn erase<I: Flow, O: Flow>(module: impl Module<Input = I, Output = O>) -> Erased {
+    let kind = module.kind();
+    let held: Held<I, O> = Box::new(module);
+    Erased {
+        held: Box::new(held),
+        kind,
+    }
+}
+
+/// A place in a model: declared as `Layer<Conv2d>`, filled with a `Conv2d` at first, and with its fused,
+/// observed or quantized counterpart later.
+///
+/// ```
+/// use qnn::{Layer, Linear, Value};
+/// use qtensor_core::Tensor;
+///
+/// let fc: Layer<Linear> = Linear::new(3, 2)?.into();
+/// let y = fc.forward(&Tensor::zeros(&[5, 3])?.into())?;
+/// assert_eq!(y.shape(), [5, 2]);
+/// # Ok::<(), qnn::Error>(())
+/// ```
+pub struct Layer<M: Module> {
+    held: Held<M::Input, M::Output>,
+    path: String,
+    qconfig: QConfigSetting,
+    prepared: Option<Prepared>,
+    declared: PhantomData<fn() -> M>,
+}
+
+impl<M: Module> Layer<M> {
+    /// A place that holds `module`.
+    pub fn new(module: M) -> Layer<M> {
+        Layer {
+            held: Box::new(module),
+            path: String::new(),
+            qconfig: QConfigSetting::Inherit,
+            prepared: None,
+            declared: PhantomData,
+        }
+    }
+
+    /// The place with a quantization setting of its own, which wins over the model's.
+    #[doc(alias = "qconfig_field")]
+    pub fn with_qconfig(mut self, setting: QConfigSetting) -> Layer<M> {
+        self.qconfig = setting;
+        self
+    }
+
+    /// The module in the place, if it still is of the declared type.
+    pub fn get(&self) -> Option<&M> {
+        let node: &dyn Node = &*self.held;
+        (node as &dyn Any).downcast_ref()
+    }
+
+    /// Runs the module, and shows its output to the attached observer.
+    ///
+    /// # Errors
+    /// The module's error, or the observer's (NaN or infinity during calibration), with this place's name.
+    pub fn forward(&self, input: &M::Input) -> Result<M::Output> {
+        let tracing = trace::is_recording();
+        if tracing {
+            trace::push(Event::Enter {
+                label: self.path.clone(),
+                inputs: ids(input),
+            });
+        }
+        let output = self
+            .compute(input)
+            .map_err(|e| e.at(&self.path, self.held.kind()))?;
+        if let Some(prepared) = &self.prepared {
+            let watched = if self.held.observes(input) {
+                output.observed()
+            } else {
+                None
+            };
+            prepared
+                .see(watched)
+                .map_err(|e| e.at(&self.path, self.held.kind()))?;
+        }
+        if tracing {
+            trace::push(Event::Exit {
+                label: self.path.clone(),
+                outputs: ids(&output),
+            });
+        }
+        Ok(output)
+    }
+
+    fn compute(&self, input: &M::Input) -> Result<M::Output> {
+        let result = self.held.forward(input);
+        match result {
+            Err(error) if probe::is_active() => {
+                match probe::note(&self.path, self.held.kind(), &error) {
+                    Some(wanted) => self
+                        .held
+                        .forward(&input.map(&mut |v| probe::coerce(v, wanted))?),
+                    None => Err(error),
+                }
+            }
+            other => other,
+        }
+    }
+}
+
+impl<M: Module> From<M> for Layer<M> {
+    fn from(module: M) -> Layer<M> {
+        Layer::new(module)
+    }
+}
+
+/// The object-safe view of a [`Layer`].
+pub trait Place {
+    /// The dotted name, once [`name_places`](crate::name_places) or a step of the flow has run.
+    fn path(&self) -> &str;
+
+    /// Sets the dotted name.
+    fn set_path(&mut self, path: &str);
+
+    /// The module in the place.
+    fn held(&self) -> &dyn Node;
+
+    /// The module in the place, mutably.
+    fn held_mut(&mut self) -> &mut dyn Node;
+
+    /// The type that the place was declared for.
+    fn declared(&self) -> (TypeId, &'static str);
+
+    /// Puts another module of the same signature into the place.
+    ///
+    /// # Errors
+    /// [`Error::Signature`].
+    fn put(&mut self, module: Erased) -> Result<()>;
+
+    /// The place's own setting.
+    fn qconfig(&self) -> &QConfigSetting;
+
+    /// Changes the place's own setting.
+    fn set_qconfig(&mut self, setting: QConfigSetting);
+
+    /// Makes the place ready for calibration, or takes that back.
+    fn set_prepared(&mut self, prepared: Option<Prepared>);
+
+    /// What calibration has gathered, between preparation and conversion.
+    fn prepared(&self) -> Option<&Prepared>;
+}
+
+impl<M: Module> Place for Layer<M> {
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn set_path(&mut self, path: &str) {
+        self.path = path.to_string();
+    }
+
+    fn held(&self) -> &dyn Node {
+        &*self.held
+    }
+
+    fn held_mut(&mut self) -> &mut dyn Node {
+        &mut *self.held
+    }
+
+    fn declared(&self) -> (TypeId, &'static str) {
+        let full = std::any::type_name::<M>();
+        (TypeId::of::<M>(), full)
+    }
+
+    fn put(&mut self, module: Erased) -> Result<()> {
+        let offered = module.kind;
+        match module.held.downcast::<Held<M::Input, M::Output>>() {
+            Ok(held) => {
+                self.held = *held;
+                Ok(())
+            }
+            Err(_) => Err(Error::Signature {
+                path: self.path.clone(),
+                declared: std::any::type_name::<M>(),
+                offered: offered.into(),
+            }),
+        }
+    }
+
+    fn qconfig(&self) -> &QConfigSetting {
+        &self.qconfig
+    }
+
+    fn set_qconfig(&mut self, setting: QConfigSetting) {
+        self.qconfig = setting;
+    }
+
+    fn set_prepared(&mut self, prepared: Option<Prepared>) {
+        self.prepared = prepared;
+    }
+
+    fn prepared(&self) -> Option<&Prepared> {
+        self.prepared.as_ref()
+    }
+}
+
+impl<M: Module> Node for Layer<M> {
+    fn kind(&self) -> &'static str {
+        self.held.kind()
+    }
+
+    fn extra_repr(&self) -> String {
+        self.held.extra_repr()
+    }
+
+    fn children<'a>(&'a self, visit: &mut dyn FnMut(&str, &'a dyn Node)) {
+        self.held.children(visit);
+    }
+
+    fn children_mut(&mut self, visit: &mut dyn FnMut(&str, &mut dyn Node)) {
+        self.held.children_mut(visit);
+    }
+
+    fn state(&self) -> State {
+        self.held.state()
+    }
+
+    fn load_state(&mut self, state: &mut State) -> Result<()> {
+        self.held.load_state(state)
+    }
+
+    fn set_training(&mut self, training: bool) {
+        self.held.set_training(training);
+    }
+
+    fn as_place(&self) -> Option<&dyn Place> {
+        Some(self)
+    }
+
+    fn as_place_mut(&mut self) -> Option<&mut dyn Place> {
+        Some(self)
+    }
+}
+
+impl<M: Module> Module for Layer<M> {
+    type Input = M::Input;
+    type Output = M::Output;
+
+    fn forward(&self, input: &M::Input) -> Result<M::Output> {
+        Layer::forward(self, input)
+    }
+}
+
+impl<M: Module> std::fmt::Debug for Layer<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Layer({}({}))", self.held.kind(), self.held.extra_repr())
+    }
+}
+
+fn ids(flow: &impl Flow) -> Vec<qgrad::VarId> {
+    let mut ids = Vec::new();
+    flow.values(&mut |v| ids.extend(v.id()));
+    ids
+}

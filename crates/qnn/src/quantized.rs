@@ -1,0 +1,18 @@
+//! Quantized modules: what places hold after conversion.
+//!
+//! They are made from float ones by `from_float`, hold int8 weights in their canonical form beside the
+//! packed one (packed at construction, never on first call), and are immutable and `Send + Sync`.
+
+mod conv;
+mod linear;
+mod norm;
+mod qparams;
+mod stubs;
+mod weights;
+
+pub use conv::{Conv, Conv1d, Conv2d, Conv3d};
+pub use linear::Linear;
+pub use norm::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d};
+pub use qparams::QParams;
+pub use stubs::{DeQuantize, Quantize};
+pub use weights::quantize_weight;

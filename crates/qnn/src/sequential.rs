@@ -1,0 +1,90 @@
+//! `Sequential`: modules one after the other.
+
+use crate::error::Result;
+use crate::module::{Module, Node};
+use crate::place::{Held, Layer};
+use crate::value::Value;
+
+/// A chain of modules from value to value, each in a place named by its index.
+///
+/// ```
+/// use qnn::{Conv2d, Flatten, Linear, Module, ReLU, Sequential};
+/// use qtensor_core::Tensor;
+///
+/// let net = Sequential::new()
+///     .push(Conv2d::config(1, 4, 3).build()?)
+///     .push(ReLU)
+///     .push(Flatten::new())
+///     .push(Linear::new(4 * 6 * 6, 10)?);
+/// assert_eq!(net.forward(&Tensor::zeros(&[2, 1, 8, 8])?.into())?.shape(), [2, 10]);
+/// # Ok::<(), qnn::Error>(())
+/// ```
+#[derive(Default)]
+pub struct Sequential {
+    steps: Vec<(String, Held<Value, Value>)>,
+}
+
+impl Sequential {
+    /// An empty chain, which returns its input.
+    pub fn new() -> Sequential {
+        Sequential::default()
+    }
+
+    /// Appends a module in a place of its own, named by the next index.
+    pub fn push<M: Module<Input = Value, Output = Value>>(self, module: M) -> Sequential {
+        let name = self.steps.len().to_string();
+        self.push_named(&name, module)
+    }
+
+    /// Appends a module under a name.
+    pub fn push_named<M: Module<Input = Value, Output = Value>>(
+        mut self,
+        name: &str,
+        module: M,
+    ) -> Sequential {
+        self.steps
+            .push((name.to_string(), Box::new(Layer::new(module))));
+        self
+    }
+
+    /// The number of modules.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// True for an empty chain.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+impl Node for Sequential {
+    fn kind(&self) -> &'static str {
+        "Sequential"
+    }
+
+    fn children<'a>(&'a self, visit: &mut dyn FnMut(&str, &'a dyn Node)) {
+        for (name, step) in &self.steps {
+            visit(name, &**step);
+        }
+    }
+
+    fn children_mut(&mut self, visit: &mut dyn FnMut(&str, &mut dyn Node)) {
+        for (name, step) in &mut self.steps {
+            visit(name, &mut **step);
+        }
+    }
+}
+
+impl Module for Sequential {
+    type Input = Value;
+    type Output = Value;
+
+    fn forward(&self, input: &Value) -> Result<Value> {
+        let mut value = input.clone();
+        for (_, step) in &self.steps {
+            value = step.forward(&value)?;
+        }
+        Ok(value)
+    }
+}
