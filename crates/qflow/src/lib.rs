@@ -1,1 +1,35 @@
-//! The flow from a float model to int8: fuse, prepare, calibrate, convert, save.
+//! From a float model to int8: fuse, prepare, calibrate, convert, save.
+#![doc = include_str!("../README.md")]
+
+mod calibrate;
+mod check;
+mod convert;
+mod error;
+mod fold_bn;
+mod fuse;
+mod loaders;
+mod mapping;
+pub mod metrics;
+mod model_file;
+mod patterns;
+mod prepare;
+mod report;
+mod spec;
+mod weights;
+
+pub use calibrate::{calibrate, quantize};
+pub use check::check;
+pub use convert::{ConvertOptions, convert, convert_with};
+pub use error::{Error, Result};
+pub use fuse::{fuse_all, fuse_modules};
+pub use mapping::{Mapping, Target};
+pub use model_file::{from_bytes, load, save, to_bytes};
+pub use prepare::{prepare, prepare_with};
+pub use qnn::probe::Misfit;
+pub use qobserve::QConfig;
+pub use report::{Outcome, Report, Row};
+pub use spec::{QConfigSpec, propagate_qconfig};
+pub use weights::{
+    load_safetensors, load_safetensors_bytes, load_state_dict, read_safetensors, save_safetensors,
+    state_dict,
+};

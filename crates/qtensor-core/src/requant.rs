@@ -51,8 +51,10 @@ pub fn requantize(acc: i32, multiplier: f32, range: OutputRange) -> i32 {
 #[inline(always)]
 pub fn requantize_f32(scaled: f32, range: OutputRange) -> i32 {
     let (lo, hi) = range.float_bounds();
-    // `min` first: for a NaN it answers the other operand, as `minps` does.
-    let bounded = scaled.min(hi).max(lo);
+    // The upper bound first: for a NaN it is the answer, as `minps` gives it. Written out, because
+    // `f32::min` treats NaN otherwise and takes three instructions for that.
+    let below = if scaled < hi { scaled } else { hi };
+    let bounded = if below > lo { below } else { lo };
     round_half_even_small(bounded) + range.zero_point
 }
 

@@ -1,0 +1,179 @@
+//! The third pass: calibrated places get their int8 modules.
+
+use std::collections::BTreeMap;
+
+use qnn::quantized::QParams;
+use qnn::{Erased, Node, Place, Prepared, name_places, walk, walk_mut};
+use qtensor_core::Quantizer;
+
+use crate::error::{Error, Result};
+use crate::fuse::put_all;
+use crate::mapping::{Mapping, Target};
+use crate::report::{Outcome, Report, Row};
+
+/// What [`convert_with`] does besides the default.
+#[derive(Default)]
+pub struct ConvertOptions {
+    /// Places that stay float although they are prepared, calibrated or not.
+    pub leave_float: Vec<String>,
+    /// The table of conversions.
+    pub mapping: Mapping,
+}
+
+/// Replaces every calibrated place's module by its int8 counterpart and reports what became of each place.
+///
+/// Nothing changes unless everything can be converted.
+///
+/// # Errors
+/// [`Error::NotPrepared`]; [`Error::Uncalibrated`] with the places that no calibration batch reached; the
+/// error of a module that cannot be converted, with its place.
+pub fn convert(model: &mut dyn Node) -> Result<Report> {
+    convert_with(model, &ConvertOptions::default())
+}
+
+/// As [`convert`], with options.
+///
+/// # Errors
+/// As [`convert`], and [`Error::UnknownPlaces`] for names in `leave_float` that the model does not have.
+pub fn convert_with(model: &mut dyn Node, options: &ConvertOptions) -> Result<Report> {
+    name_places(model);
+    let known = qnn::paths(model);
+    let unknown: Vec<String> = options
+        .leave_float
+        .iter()
+        .filter(|n| !known.contains(n))
+        .cloned()
+        .collect();
+    if !unknown.is_empty() {
+        return Err(Error::UnknownPlaces {
+            operation: "convert",
+            names: unknown,
+            known,
+        });
+    }
+    let plan = Plan::make(&*model, options)?;
+    put_all(model, plan.swaps)?;
+    let mut rows = plan.rows;
+    walk_mut(model, &mut |path, node| {
+        let Some(place) = node.as_place_mut() else {
+            return;
+        };
+        place.set_prepared(None);
+        if let Some(row) = rows.iter_mut().find(|r| r.path == path) {
+            row.after = place.held().kind().to_string();
+            row.bytes_after = place.held().state().bytes();
+        }
+    });
+    Ok(Report::new(rows))
+}
+
+/// All new modules and the report's rows, made before anything changes.
+struct Plan {
+    swaps: BTreeMap<String, Erased>,
+    rows: Vec<Row>,
+}
+
+impl Plan {
+    fn make(model: &dyn Node, options: &ConvertOptions) -> Result<Plan> {
+        let mut uncalibrated = Vec::new();
+        let mut any_prepared = false;
+        walk(model, &mut |path, node| {
+            let Some(prepared) = node.as_place().and_then(Place::prepared) else {
+                return;
+            };
+            any_prepared = true;
+            if !options.leave_float.iter().any(|n| n == path) && !is_calibrated(prepared) {
+                uncalibrated.push(path.to_string());
+            }
+        });
+        if !any_prepared {
+            return Err(Error::NotPrepared);
+        }
+        if !uncalibrated.is_empty() {
+            return Err(Error::Uncalibrated(uncalibrated));
+        }
+        let mut plan = Plan {
+            swaps: BTreeMap::new(),
+            rows: Vec::new(),
+        };
+        let mut result = Ok(());
+        walk(model, &mut |path, node| {
+            if let (Some(place), true) = (node.as_place(), result.is_ok()) {
+                result = plan
+                    .add(path, place, options)
+                    .map_err(|e| e.at(path, node.kind()));
+            }
+        });
+        result.map(|()| plan)
+    }
+
+    fn add(&mut self, path: &str, place: &dyn Place, options: &ConvertOptions) -> Result<()> {
+        let held = place.held();
+        let mut children = 0;
+        held.children(&mut |_, _| children += 1);
+        if children > 0 {
+            return Ok(());
+        }
+        let mut row = Row {
+            path: path.to_string(),
+            before: held.kind().to_string(),
+            after: String::new(),
+            outcome: Outcome::Unchanged(why_unchanged(held, place)),
+            bytes_before: held.state().bytes(),
+            bytes_after: 0,
+        };
+        if let Some(prepared) = place.prepared() {
+            if options.leave_float.iter().any(|n| n == path) {
+                row.outcome = Outcome::Unchanged("left in float as asked".into());
+            } else {
+                let output = output_qparams(held, prepared)?;
+                let target = output.map(|output| Target {
+                    weight: &prepared.qconfig().weight,
+                    output,
+                });
+                if let Some(module) = options.mapping.convert(held, target.as_ref())? {
+                    row.outcome = Outcome::Converted(output);
+                    self.swaps.insert(path.to_string(), module);
+                }
+            }
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+}
+
+/// An observer has seen data, or there is none, or only unobserved operations (scalar forms) passed.
+fn is_calibrated(prepared: &Prepared) -> bool {
+    prepared
+        .observer()
+        .is_none_or(|observer| observer.has_observed())
+        || prepared.visited()
+}
+
+/// The qparams that calibration found for a place's output.
+fn output_qparams(held: &dyn Node, prepared: &Prepared) -> Result<Option<QParams>> {
+    let Some(observer) = prepared.observer() else {
+        return Ok(None);
+    };
+    // A functional that only ran scalar operations has no range of its own; 1 and 0 are never used then.
+    let quantizer = if observer.has_observed() {
+        observer.calculate_qparams()?
+    } else {
+        Quantizer::per_tensor(1.0, 0)
+    };
+    Ok(Some(QParams::from_quantizer(
+        held.kind(),
+        &quantizer,
+        observer.dtype(),
+    )?))
+}
+
+fn why_unchanged(held: &dyn Node, place: &dyn Place) -> String {
+    match held.kind() {
+        "Identity" => "fused, or an identity from the start".into(),
+        _ if place.prepared().is_none() && !held.state().is_empty() => {
+            "no qconfig, or no int8 counterpart".into()
+        }
+        _ => "works on integers as it is".into(),
+    }
+}

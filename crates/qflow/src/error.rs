@@ -1,0 +1,178 @@
+//! What can go wrong in the flow, with the places and both numbers.
+
+/// The crate's result type.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of fusing, preparing, converting, saving or loading.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Names that the model does not have.
+    #[error("{operation}: the model has no place named {}; it has {}", list(.names), list(.known))]
+    UnknownPlaces {
+        /// The operation that looked for them.
+        operation: &'static str,
+        /// The unknown names.
+        names: Vec<String>,
+        /// The model's places.
+        known: Vec<String>,
+    },
+    /// A chain of modules that no fusion pattern covers.
+    #[error("fuse_modules: {} hold {}, which no pattern fuses; there are {}", list(.places), .kinds.join(" + "), list(.patterns))]
+    NotFusable {
+        /// The places of the chain.
+        places: Vec<String>,
+        /// The modules in them.
+        kinds: Vec<String>,
+        /// The patterns that exist.
+        patterns: Vec<String>,
+    },
+    /// Two modules of a chain have different channel counts.
+    #[error("fuse_modules: {first} gives {expected} channels, but {second} is for {actual}")]
+    FuseChannels {
+        /// The place of the convolution or linear layer.
+        first: String,
+        /// Its output channels.
+        expected: usize,
+        /// The place of the batch norm.
+        second: String,
+        /// Its channels.
+        actual: usize,
+    },
+    /// Conversion without preparation.
+    #[error(
+        "convert: no place is prepared; call prepare(&mut model, &qconfig) and run calibration data first"
+    )]
+    NotPrepared,
+    /// Places that calibration never reached.
+    #[error(
+        "convert: {} never saw calibration data: {}; run calibration batches through them, or name them in \
+         ConvertOptions::leave_float", count(.0.len()), list(.0)
+    )]
+    Uncalibrated(Vec<String>),
+    /// No module type of that name can be restored from a file.
+    #[error(
+        "{key}: the file holds a {kind}, but the model has a {actual} there and no loader for {kind} is known"
+    )]
+    UnknownKind {
+        /// The place.
+        key: String,
+        /// The kind in the file.
+        kind: String,
+        /// The kind in the model.
+        actual: String,
+    },
+    /// A file for another model.
+    #[error("the file is for another model: {}", mismatch(.missing, .unexpected))]
+    OtherModel {
+        /// Keys of the model that the file lacks.
+        missing: Vec<String>,
+        /// Keys of the file that the model lacks.
+        unexpected: Vec<String>,
+    },
+    /// Weights that do not match the model's names.
+    #[error("the weights do not match the model: {}", mismatch(.missing, .unexpected))]
+    StateDict {
+        /// Keys of the model that the file lacks.
+        missing: Vec<String>,
+        /// Keys of the file that the model lacks.
+        unexpected: Vec<String>,
+    },
+    /// A weight of another shape than the model's.
+    #[error("{key}: the file has shape {actual:?}, the model {expected:?}")]
+    WeightShape {
+        /// The key.
+        key: String,
+        /// The model's shape.
+        expected: Vec<usize>,
+        /// The file's shape.
+        actual: Vec<usize>,
+    },
+    /// A weight of a type that cannot be read as `f32`.
+    #[error("{key}: weights of type {actual} are not supported; F32 and F64 are")]
+    WeightType {
+        /// The key.
+        key: String,
+        /// The file's type.
+        actual: String,
+    },
+    /// A weight file that does not parse.
+    #[error("{path}: {message}")]
+    Weights {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Calibration without data.
+    #[error("{0}: the calibration data are empty")]
+    NoData(&'static str),
+    /// An error at one place while it was converted, saved or loaded.
+    #[error("{path} ({module}): {source}")]
+    At {
+        /// The dotted name of the place.
+        path: String,
+        /// The kind of module in it.
+        module: String,
+        /// What happened there.
+        source: Box<Error>,
+    },
+    /// An error of a module; it names its place itself.
+    #[error(transparent)]
+    Module(#[from] qnn::Error),
+    /// An error of an observer.
+    #[error(transparent)]
+    Observe(#[from] qobserve::Error),
+    /// An error of a tensor or a file.
+    #[error(transparent)]
+    Tensor(#[from] qtensor_core::Error),
+}
+
+impl Error {
+    /// The error with the place where it happened, unless it names one already.
+    pub(crate) fn at(self, path: &str, module: &str) -> Error {
+        match self {
+            Error::At { .. } | Error::Module(qnn::Error::At { .. }) => self,
+            source => Error::At {
+                path: path.into(),
+                module: module.into(),
+                source: Box::new(source),
+            },
+        }
+    }
+}
+
+/// At most this many names are listed in one message.
+const MOST_LISTED: usize = 24;
+
+fn list(names: &[String]) -> String {
+    let shown = names
+        .iter()
+        .take(MOST_LISTED)
+        .map(|n| format!("\"{n}\""))
+        .collect::<Vec<_>>()
+        .join(", ");
+    match names.len().saturating_sub(MOST_LISTED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn count(places: usize) -> String {
+    if places == 1 {
+        "1 place".into()
+    } else {
+        format!("{places} places")
+    }
+}
+
+fn mismatch(missing: &[String], unexpected: &[String]) -> String {
+    let mut parts = Vec::new();
+    if !missing.is_empty() {
+        parts.push(format!("it lacks {}", list(missing)));
+    }
+    if !unexpected.is_empty() {
+        parts.push(format!("it has the unknown {}", list(unexpected)));
+    }
+    parts.join("; ")
+}

@@ -1,0 +1,239 @@
+//! The first pass: chains of modules become fused ones, by name or by watching a sample.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use qgrad::VarId;
+use qgrad::trace::{self, Event};
+use qnn::{Erased, Flow, Identity, Module, Node, erase, name_places, paths, walk, walk_mut};
+
+use crate::error::{Error, Result};
+use crate::patterns::{Pattern, patterns};
+
+/// Fuses chains of places given by their dotted names, first to last.
+///
+/// The fused module goes into the first place of a chain, an [`Identity`] into the others; the model's own
+/// `forward` stays as it is. Batch norms are folded with their running statistics. Nothing changes unless all
+/// chains can be fused.
+///
+/// # Errors
+/// [`Error::UnknownPlaces`], [`Error::NotFusable`], [`Error::FuseChannels`].
+///
+/// ```
+/// use qflow::fuse_modules;
+/// use qnn::{BatchNorm2d, Conv2d, ReLU, Sequential, describe};
+///
+/// let mut net = Sequential::new()
+///     .push(Conv2d::config(1, 4, 3).build()?)
+///     .push(BatchNorm2d::new(4)?)
+///     .push(ReLU);
+/// fuse_modules(&mut net, &[&["0", "1", "2"]])?;
+/// assert!(describe(&net).contains("ConvReLU2d"));
+/// # Ok::<(), qflow::Error>(())
+/// ```
+pub fn fuse_modules(model: &mut dyn Node, chains: &[&[&str]]) -> Result<()> {
+    let known = paths(model);
+    let unknown: Vec<String> = chains
+        .iter()
+        .flat_map(|c| c.iter())
+        .filter(|n| !known.iter().any(|k| k == *n))
+        .map(|n| n.to_string())
+        .collect();
+    if !unknown.is_empty() {
+        return Err(Error::UnknownPlaces {
+            operation: "fuse_modules",
+            names: unknown,
+            known,
+        });
+    }
+    let chains: Vec<Vec<String>> = chains
+        .iter()
+        .map(|c| c.iter().map(|n| n.to_string()).collect())
+        .collect();
+    apply(model, &chains)
+}
+
+/// Finds and fuses every chain of convolution or linear layer, batch norm and ReLU or ReLU6 by watching one
+/// forward pass; returns the chains.
+///
+/// Two places are fused only if the value between them has no other user: not a second module, not an
+/// operation of the model's own, not the model's output. Places that run more than once in the pass are left alone.
+///
+/// # Errors
+/// Those of the forward pass and of [`fuse_modules`].
+pub fn fuse_all<M: Module>(model: &mut M, sample: &M::Input) -> Result<Vec<Vec<String>>> {
+    name_places(model);
+    let (output, events) = trace::record(|| qgrad::no_grad(|| model.forward(sample)));
+    let mut pass = Pass::read(model, &events);
+    output?.values(&mut |value| {
+        if let qnn::Value::Float(var) = value {
+            pass.users
+                .entry(var.id())
+                .or_default()
+                .insert("the output".into());
+        }
+    });
+    let chains = pass.chains(&held_nodes(model), &patterns());
+    apply(model, &chains)?;
+    Ok(chains)
+}
+
+/// What one traced pass showed.
+struct Pass {
+    /// The calls of leaf places: name, inputs, outputs.
+    calls: Vec<(String, Vec<VarId>, Vec<VarId>)>,
+    /// Who used each value: a leaf place, or a label for everything else.
+    users: BTreeMap<VarId, BTreeSet<String>>,
+}
+
+impl Pass {
+    fn read(model: &dyn Node, events: &[Event]) -> Pass {
+        let mut leaves = BTreeSet::new();
+        walk(model, &mut |path, node| {
+            let mut children = 0;
+            node.children(&mut |_, _| children += 1);
+            if node.as_place().is_some() && children == 0 {
+                leaves.insert(path.to_string());
+            }
+        });
+        let mut pass = Pass {
+            calls: Vec::new(),
+            users: BTreeMap::new(),
+        };
+        let mut open: Vec<(String, Vec<VarId>)> = Vec::new();
+        for (number, event) in events.iter().enumerate() {
+            // The user is the leaf place at work; outside of leaves, each event is a user of its own.
+            let user = match open.last() {
+                Some((label, _)) if leaves.contains(label) => label.clone(),
+                _ => format!("operation {number}"),
+            };
+            match event {
+                Event::Enter { label, inputs } => {
+                    if leaves.contains(label) {
+                        for id in inputs {
+                            pass.users.entry(*id).or_default().insert(label.clone());
+                        }
+                    }
+                    open.push((label.clone(), inputs.clone()));
+                }
+                Event::Exit { label, outputs } => {
+                    if let Some((_, inputs)) = open.pop()
+                        && leaves.contains(label)
+                    {
+                        pass.calls.push((label.clone(), inputs, outputs.clone()));
+                    }
+                }
+                Event::Op { inputs, .. } => {
+                    for id in inputs {
+                        pass.users.entry(*id).or_default().insert(user.clone());
+                    }
+                }
+                Event::Read { id } => {
+                    pass.users.entry(*id).or_default().insert(user);
+                }
+            }
+        }
+        pass
+    }
+
+    /// The place that is called right behind this one with its output alone, if nothing else uses that.
+    fn successor(&self, place: &str) -> Option<&str> {
+        let (_, _, outputs) = self.only_call(place)?;
+        let [value] = outputs.as_slice() else {
+            return None;
+        };
+        let users = self.users.get(value)?;
+        let next = users.iter().next().filter(|_| users.len() == 1)?;
+        let (name, inputs, _) = self.only_call(next)?;
+        (inputs.as_slice() == [*value]).then_some(name.as_str())
+    }
+
+    fn only_call(&self, place: &str) -> Option<&(String, Vec<VarId>, Vec<VarId>)> {
+        let mut calls = self.calls.iter().filter(|(name, _, _)| name == place);
+        calls.next().filter(|_| calls.next().is_none())
+    }
+
+    /// Greedy from the front, longest pattern first.
+    fn chains(
+        &self,
+        nodes: &BTreeMap<String, &dyn Node>,
+        patterns: &[Pattern],
+    ) -> Vec<Vec<String>> {
+        let mut taken: BTreeSet<&str> = BTreeSet::new();
+        let mut found = Vec::new();
+        for (start, _, _) in &self.calls {
+            if taken.contains(start.as_str()) {
+                continue;
+            }
+            let mut run = vec![start.as_str()];
+            while run.len() < 3
+                && let Some(next) = run.last().and_then(|p| self.successor(p))
+                && !taken.contains(next)
+            {
+                run.push(next);
+            }
+            let matching = patterns.iter().find(|pattern| {
+                let held: Option<Vec<&dyn Node>> = run
+                    .get(..pattern.len())
+                    .map(|r| r.iter().filter_map(|p| nodes.get(*p).copied()).collect());
+                held.is_some_and(|h| pattern.matches(&h))
+            });
+            if let Some(pattern) = matching {
+                taken.extend(&run[..pattern.len()]);
+                found.push(run[..pattern.len()].iter().map(|p| p.to_string()).collect());
+            }
+        }
+        found
+    }
+}
+
+/// The module in every place, by name.
+fn held_nodes(model: &dyn Node) -> BTreeMap<String, &dyn Node> {
+    let mut nodes = BTreeMap::new();
+    walk(model, &mut |path, node| {
+        if let Some(place) = node.as_place() {
+            nodes.insert(path.to_string(), place.held());
+        }
+    });
+    nodes
+}
+
+/// Builds all fused modules, then puts them in.
+fn apply(model: &mut dyn Node, chains: &[Vec<String>]) -> Result<()> {
+    name_places(model);
+    let patterns = patterns();
+    let mut swaps: BTreeMap<String, Erased> = BTreeMap::new();
+    {
+        let nodes = held_nodes(model);
+        for chain in chains {
+            let held: Vec<&dyn Node> = chain.iter().filter_map(|p| nodes.get(p).copied()).collect();
+            let pattern =
+                patterns
+                    .iter()
+                    .find(|p| p.matches(&held))
+                    .ok_or_else(|| Error::NotFusable {
+                        places: chain.clone(),
+                        kinds: held.iter().map(|n| n.kind().to_string()).collect(),
+                        patterns: patterns.iter().map(|p| p.name.clone()).collect(),
+                    })?;
+            swaps.insert(chain[0].clone(), pattern.fuse(&held, chain)?);
+            for rest in &chain[1..] {
+                swaps.insert(rest.clone(), erase(Identity));
+            }
+        }
+    }
+    put_all(model, swaps)
+}
+
+/// Puts modules into places by name.
+pub(crate) fn put_all(model: &mut dyn Node, mut swaps: BTreeMap<String, Erased>) -> Result<()> {
+    let mut result = Ok(());
+    walk_mut(model, &mut |path, node| {
+        if let Some(place) = node.as_place_mut()
+            && let Some(module) = swaps.remove(path)
+            && result.is_ok()
+        {
+            result = place.put(module).map_err(Error::from);
+        }
+    });
+    result
+}

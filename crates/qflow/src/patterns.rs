@@ -1,0 +1,166 @@
+//! The table of fusions: which chains of modules become which fused module.
+
+use std::any::{Any, TypeId, type_name};
+
+use qnn::intrinsic::{Fused, Rectifier};
+use qnn::{BatchNorm, Conv, Erased, Linear, Module, Node, ReLU, ReLU6, Value, erase};
+
+use crate::error::{Error, Result};
+use crate::fold_bn::{fold_conv, fold_linear};
+
+type Fuse = Box<dyn Fn(&[&dyn Node]) -> Result<Option<Erased>> + Send + Sync>;
+
+/// One chain of module types and the function that fuses it.
+pub(crate) struct Pattern {
+    types: Vec<TypeId>,
+    /// The chain in words, `Conv2d + BatchNorm2d + ReLU`.
+    pub(crate) name: String,
+    fuse: Fuse,
+}
+
+impl Pattern {
+    /// The number of modules in the chain.
+    pub(crate) fn len(&self) -> usize {
+        self.types.len()
+    }
+
+    /// True if the chain consists of modules of these types.
+    pub(crate) fn matches(&self, nodes: &[&dyn Node]) -> bool {
+        nodes.len() == self.types.len()
+            && nodes
+                .iter()
+                .zip(&self.types)
+                .all(|(&n, t)| n.type_id() == *t)
+    }
+
+    /// The fused module; `places` name the chain in errors.
+    pub(crate) fn fuse(&self, nodes: &[&dyn Node], places: &[String]) -> Result<Erased> {
+        let not_fusable = || Error::NotFusable {
+            places: places.to_vec(),
+            kinds: nodes.iter().map(|n| n.kind().to_string()).collect(),
+            patterns: vec![self.name.clone()],
+        };
+        check_channels(nodes, places)?;
+        (self.fuse)(nodes)?.ok_or_else(not_fusable)
+    }
+}
+
+/// All fusion patterns, longest first.
+#[doc(alias = "get_fuser_method")]
+pub(crate) fn patterns() -> Vec<Pattern> {
+    let mut all = Vec::new();
+    dims::<1>(&mut all);
+    dims::<2>(&mut all);
+    dims::<3>(&mut all);
+    pair::<Linear, BatchNorm<1>>(&mut all, |l, n| Ok(erase(fold_linear(l, n)?)));
+    rectified::<Linear>(&mut all);
+    rectified_norm::<Linear, BatchNorm<1>, Linear>(&mut all, fold_linear);
+    all.sort_by_key(|p| std::cmp::Reverse(p.len()));
+    all
+}
+
+fn dims<const D: usize>(all: &mut Vec<Pattern>) {
+    pair::<Conv<D>, BatchNorm<D>>(all, |c, n| Ok(erase(fold_conv(c, n)?)));
+    rectified::<Conv<D>>(all);
+    rectified::<BatchNorm<D>>(all);
+    rectified_norm::<Conv<D>, BatchNorm<D>, Conv<D>>(all, fold_conv);
+}
+
+/// `A + B`.
+fn pair<A: Module, B: Module>(all: &mut Vec<Pattern>, fuse: fn(&A, &B) -> Result<Erased>) {
+    all.push(Pattern {
+        types: vec![TypeId::of::<A>(), TypeId::of::<B>()],
+        name: name(&[type_name::<A>(), type_name::<B>()]),
+        fuse: Box::new(move |nodes| match nodes {
+            [a, b] => both::<A, B>(*a, *b).map(|(a, b)| fuse(a, b)).transpose(),
+            _ => Ok(None),
+        }),
+    });
+}
+
+/// `A + ReLU` and `A + ReLU6`.
+fn rectified<A: Module<Input = Value, Output = Value> + Clone>(all: &mut Vec<Pattern>) {
+    for (rectifier, id, label) in rectifiers() {
+        all.push(Pattern {
+            types: vec![TypeId::of::<A>(), id],
+            name: name(&[type_name::<A>(), label]),
+            fuse: Box::new(move |nodes| {
+                let first = nodes
+                    .first()
+                    .and_then(|&n| (n as &dyn Any).downcast_ref::<A>());
+                Ok(first.map(|a| erase(Fused::new(a.clone(), rectifier))))
+            }),
+        });
+    }
+}
+
+/// `A + N + ReLU` and `A + N + ReLU6`, the batch norm folded.
+fn rectified_norm<A: Module, N: Module, F: Module<Input = Value, Output = Value>>(
+    all: &mut Vec<Pattern>,
+    fold: fn(&A, &N) -> Result<F>,
+) {
+    for (rectifier, id, label) in rectifiers() {
+        all.push(Pattern {
+            types: vec![TypeId::of::<A>(), TypeId::of::<N>(), id],
+            name: name(&[type_name::<A>(), type_name::<N>(), label]),
+            fuse: Box::new(move |nodes| match nodes {
+                [a, n, _] => match both::<A, N>(*a, *n) {
+                    Some((a, n)) => Ok(Some(erase(Fused::new(fold(a, n)?, rectifier)))),
+                    None => Ok(None),
+                },
+                _ => Ok(None),
+            }),
+        });
+    }
+}
+
+fn rectifiers() -> [(Rectifier, TypeId, &'static str); 2] {
+    [
+        (Rectifier::ReLU, TypeId::of::<ReLU>(), "ReLU"),
+        (Rectifier::ReLU6, TypeId::of::<ReLU6>(), "ReLU6"),
+    ]
+}
+
+fn both<'a, A: Module, B: Module>(a: &'a dyn Node, b: &'a dyn Node) -> Option<(&'a A, &'a B)> {
+    Some((
+        (a as &dyn Any).downcast_ref()?,
+        (b as &dyn Any).downcast_ref()?,
+    ))
+}
+
+/// `qnn::float::conv::Conv<2>` becomes `Conv2d`.
+fn name(types: &[&str]) -> String {
+    let short = |full: &str| {
+        let last = full.rsplit("::").next().unwrap_or(full);
+        last.replace("<1>", "1d")
+            .replace("<2>", "2d")
+            .replace("<3>", "3d")
+    };
+    types
+        .iter()
+        .map(|t| short(t))
+        .collect::<Vec<_>>()
+        .join(" + ")
+}
+
+/// Refuses a batch norm of another width than the layer in front.
+fn check_channels(nodes: &[&dyn Node], places: &[String]) -> Result<()> {
+    let first_entry = |node: &dyn Node| {
+        node.state().iter().find_map(|(key, entry)| match entry {
+            qnn::Entry::Tensor(t) if key == "weight" => t.shape().first().copied(),
+            _ => None,
+        })
+    };
+    if let [first, second, ..] = nodes
+        && let (Some(expected), Some(actual)) = (first_entry(*first), first_entry(*second))
+        && expected != actual
+    {
+        return Err(Error::FuseChannels {
+            first: places[0].clone(),
+            expected,
+            second: places[1].clone(),
+            actual,
+        });
+    }
+    Ok(())
+}
