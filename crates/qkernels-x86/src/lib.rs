@@ -1,3 +1,4 @@
+//! Exact int8 kernels over slices, with run-time dispatch.
 #![doc = include_str!("../README.md")]
 //!
 //! # Map
