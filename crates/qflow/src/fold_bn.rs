@@ -1,7 +1,8 @@
 //! Folding a batch norm in evaluation mode into the layer in front of it.
 //!
-//! `W' = W · γ / √(var + eps)` for each output channel, `b' = (b − mean) · γ / √(var + eps) + β`, with a
-//! missing bias as 0 (`torch/nn/utils/fusion.py`). The factors are `f64` and rounded once.
+//! With `r = 1 / √(var + eps)`: `W' = W · (γ · r)` for each output channel, `b' = (b − mean) · r · γ + β`, a missing
+//! bias being 0. Every step is in `f32` and in PyTorch's order (`torch/nn/utils/fusion.py`): folded weights are
+//! quantized next, and a last bit can move an integer.
 
 use qnn::{BatchNorm, Conv, Linear};
 use qtensor_core::Tensor;
@@ -10,30 +11,57 @@ use crate::error::Result;
 
 /// The convolution followed by the batch norm, as one convolution. The channel counts agree.
 pub(crate) fn fold_conv<const D: usize>(conv: &Conv<D>, norm: &BatchNorm<D>) -> Result<Conv<D>> {
-    let (weight, bias) = fold(conv.weight(), conv.bias(), &norm.affine())?;
+    let (weight, bias) = fold(conv.weight(), conv.bias(), &Channel::all(norm))?;
     Ok(Conv::from_parts(weight, Some(bias), *conv.geometry())?)
 }
 
 /// The linear layer followed by the batch norm, as one linear layer. The channel counts agree.
 pub(crate) fn fold_linear(linear: &Linear, norm: &BatchNorm<1>) -> Result<Linear> {
-    let (weight, bias) = fold(linear.weight(), linear.bias(), &norm.affine())?;
+    let (weight, bias) = fold(linear.weight(), linear.bias(), &Channel::all(norm))?;
     Ok(Linear::from_parts(weight, Some(bias))?)
 }
 
-fn fold(weight: &Tensor, bias: Option<&Tensor>, affine: &[(f64, f64)]) -> Result<(Tensor, Tensor)> {
-    let per_channel = weight.numel() / affine.len().max(1);
+/// The numbers of one channel of a batch norm.
+struct Channel {
+    mean: f32,
+    /// `1 / √(var + eps)`.
+    inverse_deviation: f32,
+    gamma: f32,
+    beta: f32,
+}
+
+impl Channel {
+    fn all<const D: usize>(norm: &BatchNorm<D>) -> Vec<Channel> {
+        let (gamma, beta) = (norm.weight().to_vec(), norm.bias().to_vec());
+        let (mean, var) = (norm.running_mean().to_vec(), norm.running_var().to_vec());
+        (0..gamma.len())
+            .map(|c| Channel {
+                mean: mean[c],
+                inverse_deviation: 1.0 / (var[c] + norm.eps()).sqrt(),
+                gamma: gamma[c],
+                beta: beta[c],
+            })
+            .collect()
+    }
+}
+
+fn fold(weight: &Tensor, bias: Option<&Tensor>, channels: &[Channel]) -> Result<(Tensor, Tensor)> {
+    let per_channel = (weight.numel() / channels.len().max(1)).max(1);
     let values = weight.to_vec();
     let scaled = values
-        .iter()
-        .enumerate()
-        .map(|(i, &w)| (f64::from(w) * affine[i / per_channel].0) as f32);
+        .chunks(per_channel)
+        .zip(channels)
+        .flat_map(|(row, channel)| {
+            let factor = channel.gamma * channel.inverse_deviation;
+            row.iter().map(move |w| w * factor)
+        });
     let old = bias.map(Tensor::to_vec);
-    let moved = affine.iter().enumerate().map(|(c, &(factor, offset))| {
-        let b = old.as_ref().map_or(0.0, |b| f64::from(b[c]));
-        (b * factor + offset) as f32
+    let moved = channels.iter().enumerate().map(|(c, channel)| {
+        let b = old.as_ref().map_or(0.0, |b| b[c]);
+        (b - channel.mean) * channel.inverse_deviation * channel.gamma + channel.beta
     });
     Ok((
         Tensor::from_vec(scaled.collect(), weight.shape())?,
-        Tensor::from_vec(moved.collect(), &[affine.len()])?,
+        Tensor::from_vec(moved.collect(), &[channels.len()])?,
     ))
 }

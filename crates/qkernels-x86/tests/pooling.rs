@@ -185,7 +185,7 @@ fn max_pool_takes_the_greatest_real_element() {
 
 fn mean(elements: &[u8], zero_point: i32, divisor: i32) -> u8 {
     let sum: i32 = elements.iter().map(|&q| i32::from(q) - zero_point).sum();
-    let quotient = f64::from(sum as f32 / divisor as f32).round_ties_even();
+    let quotient = f64::from(sum as f32 * (1.0 / divisor as f32)).round_ties_even();
     (quotient + f64::from(zero_point)).clamp(0.0, 255.0) as u8
 }
 

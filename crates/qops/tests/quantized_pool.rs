@@ -46,11 +46,11 @@ fn windows(x: &QTensor, spec: &PoolSpec, f: impl Fn(&[i32], i64) -> i32) -> Vec<
     y
 }
 
-/// `clamp(rne(Σ(q − z) / n) + z)`.
+/// `clamp(rne(Σ(q − z) · (1 / n)) + z)`.
 fn mean(window: &[i32], n: i64, z: i32, dtype: DType) -> i32 {
     let sum: i32 = window.iter().map(|q| q - z).sum();
     let (lo, hi) = dtype.range();
-    ((sum as f32 / n as f32).round_ties_even() as i32 + z).clamp(lo, hi)
+    ((sum as f32 * (1.0 / n as f32)).round_ties_even() as i32 + z).clamp(lo, hi)
 }
 
 fn check(y: &QTensor, x: &QTensor, want: &[i32], what: &str) {

@@ -41,15 +41,6 @@ pub fn round_half_even_f64(x: f64) -> f64 {
     x.round_ties_even()
 }
 
-/// `numerator / denominator` in `f32`, rounded half to even: the mean of a pooling window.
-///
-/// The quotient is taken in `f32` because PyTorch's channels-last kernels do so
-/// (`aten/src/ATen/native/quantized/cpu/kernels/QuantizedOpKernels.cpp`).
-#[inline(always)]
-pub fn rounded_mean(numerator: i32, denominator: i32) -> i32 {
-    round_half_even(numerator as f32 / denominator as f32) as i32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,12 +71,5 @@ mod tests {
         for (x, want) in cases {
             assert_eq!(round_half_even_small(x), want, "{x}");
         }
-    }
-
-    #[test]
-    fn means_round_half_to_even_too() {
-        assert_eq!(rounded_mean(5, 2), 2);
-        assert_eq!(rounded_mean(7, 2), 4);
-        assert_eq!(rounded_mean(-5, 2), -2);
     }
 }

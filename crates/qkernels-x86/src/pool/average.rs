@@ -13,7 +13,7 @@ use crate::isa::Work;
 /// The most elements a window may have: their sum times 255 fits `i32`.
 const WINDOW_LIMIT: usize = 8_000_000;
 
-/// The mean of every window, per channel: `clamp(rne(f32(Σ(q − z)) / f32(divisor)) + z, 0, 255)`.
+/// The mean of every window, per channel: `clamp(rne(f32(Σ(q − z)) · (1 / f32(divisor))) + z, 0, 255)`.
 ///
 /// The sum is over the real elements. The divisor is `divisor_override` if given, else the size of the
 /// window including padding (`count_include_pad`) or the number of real elements. This is PyTorch's
@@ -161,7 +161,8 @@ impl Window<'_> {
     fn mean_by<const V: usize>(&self, divisor: i32, zero_point: i32, out: &mut [u8]) {
         let count = self.d.len() * self.h.len() * self.w.len();
         let offset = count as i32 * zero_point;
-        let divisor = divisor as f32;
+        // PyTorch multiplies by the reciprocal; a division rounds some exact halves apart.
+        let inverse = 1.0 / divisor as f32;
         let range = OutputRange {
             zero_point,
             lo: 0,
@@ -172,7 +173,7 @@ impl Window<'_> {
             let sum: [i32; V] = self.sum(channels, c);
             let mut mean = [0u8; V];
             for i in 0..V {
-                mean[i] = requantize_f32((sum[i] - offset) as f32 / divisor, range) as u8;
+                mean[i] = requantize_f32((sum[i] - offset) as f32 * inverse, range) as u8;
             }
             out[c..c + V].copy_from_slice(&mean);
         }

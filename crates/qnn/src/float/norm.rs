@@ -81,21 +81,6 @@ impl<const D: usize> BatchNorm<D> {
     pub fn eps(&self) -> f32 {
         self.eps
     }
-
-    /// The affine map that this normalization is: `y = x · factor + offset`, with
-    /// `factor = γ / √(var + eps)` and `offset = β − mean · factor`.
-    ///
-    /// The products are taken in `f64`, so that folding loses nothing to intermediate rounding.
-    pub fn affine(&self) -> Vec<(f64, f64)> {
-        let (gamma, beta) = (self.weight().to_vec(), self.bias().to_vec());
-        let (mean, var) = (self.running_mean.to_vec(), self.running_var.to_vec());
-        (0..gamma.len())
-            .map(|c| {
-                let factor = f64::from(gamma[c]) / (f64::from(var[c]) + f64::from(self.eps)).sqrt();
-                (factor, f64::from(beta[c]) - f64::from(mean[c]) * factor)
-            })
-            .collect()
-    }
 }
 
 impl<const D: usize> Node for BatchNorm<D> {

@@ -33,7 +33,7 @@ pub fn max_pool(x: &QTensor, spec: &PoolSpec) -> Result<QTensor> {
     })
 }
 
-/// The mean of each window: `clamp(rne(Σ(q − z) / n) + z)`, the quotient in `f32`.
+/// The mean of each window: `clamp(rne(Σ(q − z) · (1 / n)) + z)`, in `f32`.
 ///
 /// The sum runs over the real elements. `n` is the window with its padding, or the number of real elements if
 /// `count_include_pad` is off, or `divisor_override`. (PyTorch rounds so in channels-last memory; its

@@ -14,6 +14,9 @@ use qtensor_core::{IntTensor, QTensor, Tensor};
 use crate::compare::equal_ints;
 use crate::store::Fallible;
 
+/// Why a recorded result may be another one than ours, which must then be the exact one.
+pub const SATURATED: &str = "PyTorch's 16-bit sums saturated; ours equal the exact sums";
+
 /// A case of `linear` or `conv`.
 pub struct Layer<'a> {
     pub x: &'a QTensor,

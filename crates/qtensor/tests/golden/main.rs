@@ -30,8 +30,8 @@ use group::{Group, Summary};
 const GROUPS: [Group; 11] = [
     checked("affine", affine::check, &affine::MAY_DEVIATE),
     checked("observers", observers::check, &observers::MAY_DEVIATE),
-    checked("linear", linear::check, &[]),
-    checked("conv", conv::check, &[]),
+    checked("linear", linear::check, &[("linear", exact::SATURATED)]),
+    checked("conv", conv::check, &[("conv", exact::SATURATED)]),
     checked("pooling", pooling::check, &[]),
     checked("tensor_ops", tensor_ops::check, &[]),
     checked("pointwise", pointwise::check, &[]),
