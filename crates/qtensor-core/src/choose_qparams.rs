@@ -157,7 +157,8 @@ const SMALL_SCALE_THRESHOLD: f64 = 6.1e-5_f32 as f64;
 /// 5. The zero point comes from the end of the range that is nearer to an integer multiple of the scale.
 ///
 /// # Errors
-/// [`Error::InvalidRange`] if `min > max`, either is NaN or infinite.
+/// [`Error::InvalidRange`] if `min > max` or either is NaN or infinite, and unless `qmin < qmax` (with
+/// `reduce_range` after halving, with `preserve_sparsity` at least 2 apart, since half their distance is a divisor).
 pub fn choose_quantization_params(
     min: f32,
     max: f32,
@@ -169,18 +170,30 @@ pub fn choose_quantization_params(
     if options.reduce_range {
         (qmin, qmax) = (qmin / 2, qmax / 2);
     }
+    // A range of 32 bits is wider than i32.
+    let steps = i64::from(qmax) - i64::from(qmin);
     let centred = options.preserve_sparsity && min < 0.0 && max > 0.0;
+    if steps < if centred { 2 } else { 1 } {
+        return Err(Error::InvalidRange {
+            operation: "choose_quantization_params (qmin, qmax)",
+            min: qmin.into(),
+            max: qmax.into(),
+            why: if steps < 1 {
+                "the lower end must lie below the upper"
+            } else {
+                "a range that keeps zeros has integers on both sides of its middle"
+            },
+        });
+    }
     if centred {
-        let below = -((qmax - qmin) / 2 + 1);
-        let above = (qmax - qmin) / 2;
-        let multiple = (min / f64::from(below))
-            .abs()
-            .max((max / f64::from(above)).abs());
-        min = multiple * f64::from(below);
-        max = multiple * f64::from(above);
+        let below = -((steps / 2 + 1) as f64);
+        let above = (steps / 2) as f64;
+        let multiple = (min / below).abs().max((max / above).abs());
+        min = multiple * below;
+        max = multiple * above;
     }
     (min, max) = (min.min(0.0), max.max(0.0));
-    let width = f64::from(qmax - qmin);
+    let width = steps as f64;
     let mut scale = (max - min) / width;
     if scale as f32 == 0.0 || (1.0 / scale as f32).is_infinite() {
         scale = 0.1;
@@ -206,7 +219,7 @@ pub fn choose_quantization_params(
         from_max
     };
     if centred {
-        initial = f64::from(qmin + qmax) / 2.0;
+        initial = (f64::from(qmin) + f64::from(qmax)) / 2.0;
     }
     let zero_point = round_half_even_f64(initial.clamp(f64::from(qmin), f64::from(qmax))) as i32;
     Ok((scale, zero_point))
@@ -311,6 +324,44 @@ mod tests {
             let (min, max) = (f32::MIN, f32::MAX);
             let qparams = calculate_qparams(min, max, DType::QInt8, range, symmetric, DEFAULT_EPS);
             assert!(matches!(qparams, Err(Error::InvalidRange { .. })));
+        }
+    }
+
+    #[test]
+    fn dynamic_routine_refuses_empty_integer_ranges_and_takes_the_widest() {
+        let options = |qmin, qmax, preserve_sparsity, reduce_range| ChooseOptions {
+            qmin,
+            qmax,
+            preserve_sparsity,
+            reduce_range,
+        };
+        for bad in [
+            options(255, 0, false, false),
+            options(7, 7, false, false),
+            // Halving leaves nothing of this one, and half of the other's width is no divisor.
+            options(0, 1, false, true),
+            options(0, 1, true, false),
+            options(i32::MAX, i32::MIN, true, false),
+        ] {
+            let refused = choose_quantization_params(-1.0, 1.0, bad);
+            let Err(Error::InvalidRange { min, max, .. }) = refused else {
+                panic!("{bad:?} gave {refused:?}");
+            };
+            assert!(min >= max || max - min < 2.0, "{bad:?}");
+        }
+        let (scale, zero_point) =
+            choose_quantization_params(0.0, 1e6, options(i32::MIN, i32::MAX, false, false))
+                .unwrap();
+        assert_eq!((scale, zero_point), (1e6 / 4_294_967_295.0, i32::MIN));
+        for reduce_range in [false, true] {
+            let widest = options(i32::MIN, i32::MAX, true, reduce_range);
+            let (scale, zero_point) = choose_quantization_params(-1e6, 1e6, widest).unwrap();
+            let half = if reduce_range {
+                2f64.powi(30)
+            } else {
+                2f64.powi(31)
+            };
+            assert_eq!((scale, zero_point), (1e6 / (half - 1.0), 0));
         }
     }
 
