@@ -67,6 +67,44 @@ pub enum Error {
         /// The dimension's length.
         len: usize,
     },
+    /// A slice would take every 0th element.
+    #[error("{operation}: the step along dimension {dim} must be at least 1, got {step}")]
+    InvalidStep {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The dimension.
+        dim: usize,
+        /// The step asked for.
+        step: usize,
+    },
+    /// A slice would end before it starts.
+    #[error("{operation}: along dimension {dim}, start {start} lies behind end {end}")]
+    ReversedRange {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The dimension.
+        dim: usize,
+        /// The first index asked for.
+        start: usize,
+        /// One past the last index asked for.
+        end: usize,
+    },
+    /// A dimension has not the one length that the operation takes.
+    #[error(
+        "{operation}: dimension {dim} of shape {shape:?} must have length {expected}, got {actual}"
+    )]
+    DimLength {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The dimension.
+        dim: usize,
+        /// The length that the operation takes.
+        expected: usize,
+        /// Its length.
+        actual: usize,
+        /// The whole shape.
+        shape: Vec<usize>,
+    },
     /// A new shape cannot be laid over the strides without a copy.
     #[error(
         "view: shape {from:?} with strides {strides:?} cannot be seen as {to:?} without a copy; use reshape"

@@ -116,7 +116,7 @@ impl Layout {
     /// [`Error::Rank`] or [`Error::OutOfRange`].
     pub fn index(&self, at: &[usize]) -> Result<usize> {
         if at.len() != self.rank() {
-            return Err(self.rank_error("index", at.len().to_string()));
+            return Err(self.rank_error("index", at.len()));
         }
         let mut position = self.offset;
         for (dim, (&i, (&len, &stride))) in at
@@ -141,7 +141,7 @@ impl Layout {
     pub fn permute(&self, order: &[usize]) -> Result<Layout> {
         let mut seen: SmallVec<[bool; 6]> = SmallVec::from_elem(false, self.rank());
         if order.len() != self.rank() {
-            return Err(self.rank_error("permute", order.len().to_string()));
+            return Err(self.rank_error("permute", order.len()));
         }
         for &dim in order {
             self.check_dim("permute", dim)?;
@@ -161,15 +161,35 @@ impl Layout {
     }
 
     /// Elements `start, start + step, …` below `end` of one dimension.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDim`]; [`Error::OutOfRange`] if `end` lies beyond the dimension;
+    /// [`Error::ReversedRange`] if `start` lies beyond `end`; [`Error::InvalidStep`] for a step of 0.
     pub fn slice(&self, dim: usize, start: usize, end: usize, step: usize) -> Result<Layout> {
         self.check_dim("slice", dim)?;
         let len = self.shape[dim];
-        if end > len || start > end || step == 0 {
-            return Err(Error::OutOfRange {
-                operation: "slice",
+        let operation = "slice";
+        if step == 0 {
+            return Err(Error::InvalidStep {
+                operation,
                 dim,
-                index: end.max(start),
+                step,
+            });
+        }
+        if end > len {
+            return Err(Error::OutOfRange {
+                operation,
+                dim,
+                index: end,
                 len,
+            });
+        }
+        if start > end {
+            return Err(Error::ReversedRange {
+                operation,
+                dim,
+                start,
+                end,
             });
         }
         let mut view = self.clone();
@@ -209,14 +229,18 @@ impl Layout {
     }
 
     /// Drops a dimension of length 1.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDim`]; [`Error::DimLength`] for another length.
     pub fn squeeze(&self, dim: usize) -> Result<Layout> {
         self.check_dim("squeeze", dim)?;
         if self.shape[dim] != 1 {
-            return Err(Error::OutOfRange {
+            return Err(Error::DimLength {
                 operation: "squeeze",
                 dim,
-                index: 1,
-                len: self.shape[dim],
+                expected: 1,
+                actual: self.shape[dim],
+                shape: self.shape.to_vec(),
             });
         }
         self.select(dim, 0)
@@ -358,14 +382,12 @@ impl Layout {
         }
     }
 
-    fn rank_error(&self, operation: &'static str, actual: String) -> Error {
+    /// `actual` entries came where the shape wants one for each dimension.
+    fn rank_error(&self, operation: &'static str, actual: usize) -> Error {
         Error::Rank {
             operation,
-            expected: format!(
-                "{} (one entry for each of the shape's; {actual} came)",
-                self.rank()
-            ),
-            actual: self.rank(),
+            expected: self.rank().to_string(),
+            actual,
             shape: self.shape.to_vec(),
         }
     }

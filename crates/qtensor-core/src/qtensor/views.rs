@@ -78,7 +78,7 @@ impl QTensor {
     /// Elements `start, start + step, …` below `end` of one dimension, without a copy.
     ///
     /// # Errors
-    /// [`Error::NoSuchDim`], [`Error::OutOfRange`].
+    /// [`Error::NoSuchDim`], [`Error::OutOfRange`], [`Error::ReversedRange`], [`Error::InvalidStep`].
     pub fn slice(&self, dim: usize, start: usize, end: usize, step: usize) -> Result<QTensor> {
         let ints = self.ints.slice(dim, start, end, step)?;
         Ok(self.rebuilt(ints, self.quantizer.sliced(dim, start, end, step)))
@@ -96,7 +96,7 @@ impl QTensor {
     /// Drops a dimension of length 1. Dropping a channel axis gives a per-tensor map.
     ///
     /// # Errors
-    /// [`Error::NoSuchDim`], [`Error::OutOfRange`].
+    /// [`Error::NoSuchDim`], [`Error::DimLength`].
     pub fn squeeze(&self, dim: usize) -> Result<QTensor> {
         self.layout().squeeze(dim)?;
         self.select(dim, 0)

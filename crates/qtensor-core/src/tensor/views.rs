@@ -44,7 +44,7 @@ impl<T: Element> Tensor<T> {
     /// Elements `start, start + step, …` below `end` of one dimension, without a copy.
     ///
     /// # Errors
-    /// [`Error::NoSuchDim`], [`Error::OutOfRange`].
+    /// [`Error::NoSuchDim`], [`Error::OutOfRange`], [`Error::ReversedRange`], [`Error::InvalidStep`].
     pub fn slice(&self, dim: usize, start: usize, end: usize, step: usize) -> Result<Tensor<T>> {
         Ok(self.with_layout(self.layout.slice(dim, start, end, step)?))
     }
@@ -60,7 +60,7 @@ impl<T: Element> Tensor<T> {
     /// Drops a dimension of length 1.
     ///
     /// # Errors
-    /// [`Error::NoSuchDim`], [`Error::OutOfRange`].
+    /// [`Error::NoSuchDim`], [`Error::DimLength`].
     pub fn squeeze(&self, dim: usize) -> Result<Tensor<T>> {
         Ok(self.with_layout(self.layout.squeeze(dim)?))
     }
