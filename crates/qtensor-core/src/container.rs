@@ -137,6 +137,8 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
 
 /// Writes a whole file atomically: to a temporary one beside it, synced, then renamed over it.
 ///
+/// A new file gets the permissions that any new file gets, one that replaces another those of the other.
+///
 /// # Errors
 /// [`Error::Io`] with the path; the old file, if any, is then untouched.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -145,10 +147,9 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
         _ => Path::new("."),
     };
     let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let mut file = temporary_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        // Temporary files are private; the result gets the permissions of the file it replaces.
         if let Ok(old) = std::fs::metadata(path) {
             file.as_file().set_permissions(old.permissions())?;
         }
@@ -156,6 +157,18 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
         Ok(())
     };
     write().map_err(|e| io_error(path, &e))
+}
+
+/// A temporary file. Those of `tempfile` are private to the user, which a finished file should not be: it asks for
+/// what every new file asks for, and the process's mask takes away from it.
+fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
 }
 
 fn io_error(path: &Path, error: &std::io::Error) -> Error {
@@ -230,5 +243,20 @@ mod tests {
         let missing = folder.path().join("no/such/folder.qt");
         let error = write_file(&missing, b"x").unwrap_err().to_string();
         assert!(error.contains("folder.qt"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_new_file_is_as_readable_as_any_and_a_replaced_one_keeps_its_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (plain, path) = (folder.path().join("plain"), folder.path().join("t.qt"));
+        std::fs::write(&plain, b"x").unwrap();
+        write_file(&path, b"one").unwrap();
+        assert_eq!(mode(&path), mode(&plain));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        write_file(&path, b"two").unwrap();
+        assert_eq!(mode(&path), 0o640);
     }
 }
