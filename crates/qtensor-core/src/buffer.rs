@@ -4,6 +4,11 @@
 //! allocations fault in page by page on every call, which costs more than many layers compute, so a
 //! dropped buffer goes to a bounded free list of the dropping thread and the next one of its size
 //! class comes from there.
+//!
+//! The bound holds for each thread by itself: a list keeps at most 256 MiB and at most eight buffers of
+//! a size class, what exceeds that is freed, and a process may so keep 256 MiB for every thread that drops tensors.
+//! A buffer that one thread makes and another drops joins the list of the other, where the first never
+//! finds it again; results handed to another thread are therefore allocated afresh. A list is freed when its thread ends.
 
 use std::cell::RefCell;
 
@@ -17,7 +22,7 @@ pub const SLACK: usize = 64;
 
 /// Smaller buffers are left to the allocator, which serves them well.
 const LEAST_RECYCLED: usize = 4 << 10;
-/// The free list of one thread holds at most this many bytes.
+/// The free list of one thread holds at most this many bytes, whatever other threads hold.
 const MOST_KEPT: usize = 256 << 20;
 /// How many buffers of one size class a thread keeps.
 const MOST_PER_CLASS: usize = 8;
@@ -184,5 +189,35 @@ mod tests {
                 "{len} -> {total}"
             );
         }
+    }
+
+    #[test]
+    fn a_buffer_goes_to_the_list_of_the_thread_that_drops_it() {
+        let kept = || FREE.with(|free| free.borrow().kept);
+        let buffer = Buffer::zeroed(1 << 20);
+        let (total, here) = (buffer.with_slack().len(), kept());
+        let there = std::thread::spawn(move || {
+            drop(buffer);
+            kept()
+        });
+        assert_eq!(there.join().unwrap(), total);
+        assert_eq!(kept(), here);
+    }
+
+    #[test]
+    fn a_list_keeps_no_more_than_its_bounds() {
+        let megabyte = || std::mem::replace(&mut Buffer::zeroed(1 << 20).bytes, Bytes::new(64));
+        let mut list = FreeList::default();
+        (0..MOST_PER_CLASS + 2).for_each(|_| list.give(megabyte()));
+        assert_eq!(list.kept, MOST_PER_CLASS * megabyte().len());
+        let mut full = FreeList {
+            kept: MOST_KEPT - megabyte().len(),
+            ..FreeList::default()
+        };
+        full.give(megabyte());
+        assert_eq!(full.kept, MOST_KEPT);
+        full.give(megabyte());
+        assert_eq!(full.kept, MOST_KEPT);
+        assert!(full.take(megabyte().len()).is_some() && full.take(megabyte().len()).is_none());
     }
 }
