@@ -7,6 +7,7 @@ use crate::int_tensor::IntTensor;
 use crate::layout::{Layout, MemoryFormat};
 use crate::quantize::{channel_of, map_dense, quantize_ints};
 use crate::quantizer::Quantizer;
+use crate::serial::{scales_are_single, zero_points_vanish};
 use crate::tensor::Tensor;
 
 mod views;
@@ -193,11 +194,27 @@ impl QTensor {
         self.layout().rank()
     }
 
-    /// Bytes that the integers and the map take: what a file holds of it.
+    /// Bytes that the integers and the map take in a file, without its headers: the integers, then
+    /// a scale of 8 bytes and a zero point of 4 for a per-tensor map, or for each channel a scale (4 bytes if `f32` holds
+    /// all scales exactly, else 8) and, if any differs from 0, a zero point.
+    ///
+    /// Files write zero points in as few bytes as each one needs, so they may be up to 3 bytes smaller for each.
     pub fn bytes(&self) -> usize {
         let map = match &self.quantizer {
             Quantizer::PerTensor { .. } => 12,
-            Quantizer::PerChannel { scales, .. } => 12 * scales.len(),
+            Quantizer::PerChannel {
+                scales,
+                zero_points,
+                ..
+            } => {
+                let scale = if scales_are_single(scales) { 4 } else { 8 };
+                let zero_point = if zero_points_vanish(zero_points) {
+                    0
+                } else {
+                    4
+                };
+                (scale + zero_point) * scales.len()
+            }
         };
         self.numel() * self.dtype().size() + map
     }

@@ -54,6 +54,16 @@ enum Scales {
     Double(Vec<f64>),
 }
 
+/// True if `f32` holds every scale exactly, so that files write four bytes for each.
+pub(crate) fn scales_are_single(scales: &[f64]) -> bool {
+    scales.iter().all(|&s| f64::from(s as f32) == s)
+}
+
+/// True if all zero points are 0, so that files leave them out.
+pub(crate) fn zero_points_vanish(zero_points: &[i32]) -> bool {
+    zero_points.iter().all(|&z| z == 0)
+}
+
 impl From<&Quantizer> for MapRecord {
     fn from(quantizer: &Quantizer) -> MapRecord {
         match quantizer {
@@ -65,21 +75,15 @@ impl From<&Quantizer> for MapRecord {
                 scales,
                 zero_points,
                 axis,
-            } => {
-                let single = scales.iter().all(|&s| f64::from(s as f32) == s);
-                MapRecord::PerChannel {
-                    axis: *axis,
-                    scales: if single {
-                        Scales::Single(scales.iter().map(|&s| s as f32).collect())
-                    } else {
-                        Scales::Double(scales.to_vec())
-                    },
-                    zero_points: zero_points
-                        .iter()
-                        .any(|&z| z != 0)
-                        .then(|| zero_points.to_vec()),
-                }
-            }
+            } => MapRecord::PerChannel {
+                axis: *axis,
+                scales: if scales_are_single(scales) {
+                    Scales::Single(scales.iter().map(|&s| s as f32).collect())
+                } else {
+                    Scales::Double(scales.to_vec())
+                },
+                zero_points: (!zero_points_vanish(zero_points)).then(|| zero_points.to_vec()),
+            },
         }
     }
 }

@@ -461,3 +461,25 @@ fn integers_read_back_as_they_were_put_in() {
     let one = quantize_per_tensor(&Tensor::scalar(1.5), 0.5, 2, DType::QUInt8).unwrap();
     assert_eq!(one.item().unwrap(), 1.5);
 }
+
+#[test]
+fn bytes_count_the_map_as_files_write_it() {
+    let ints = IntTensor::from_i32(&[1; 64 * 9], &[64, 9], DType::QInt8).unwrap();
+    let q = |scale: f64, zero_point: i32| {
+        let map = Quantizer::per_channel(&[scale; 64], &[zero_point; 64], 0);
+        QTensor::from_parts(ints.clone(), map).unwrap()
+    };
+    // Scales that f32 holds or does not, zero points that are all 0, that take one byte (zigzag, below 64) or two.
+    for (scale, zero_point, map) in [(0.5, 0, 4), (0.1, 0, 8), (0.5, 5, 8), (0.1, 100, 12)] {
+        let q = q(scale, zero_point);
+        assert_eq!(q.bytes(), 64 * 9 + 64 * map);
+        let file = q.to_bytes().unwrap().len();
+        let saved = match zero_point {
+            0 => 0,
+            5 => 64 * 3,
+            _ => 64 * 2,
+        };
+        let headers = file + saved - q.bytes();
+        assert!((24..48).contains(&headers), "{headers}");
+    }
+}
