@@ -40,6 +40,8 @@ pub fn calibrate<M: Module>(
 
 /// The whole flow in one line: fuse what the first batch shows to be fusable, prepare, calibrate, convert.
 ///
+/// Each step changes the model whole or not at all; if a later one fails, the earlier ones have been done.
+///
 /// # Errors
 /// [`Error::NoData`] without a batch, and those of the steps.
 ///

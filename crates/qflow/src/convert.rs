@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use qnn::quantized::QParams;
-use qnn::{Erased, Node, Place, Prepared, name_places, walk, walk_mut};
+use qnn::{Erased, Node, Place, Prepared, is_leaf, name_places, walk, walk_mut};
 use qtensor_core::Quantizer;
 
 use crate::error::{Error, Result};
-use crate::fuse::put_all;
 use crate::mapping::{Mapping, Target};
 use crate::report::{Outcome, Report, Row};
+use crate::swap::put_all;
 
 /// What [`convert_with`] does besides the default.
 #[derive(Default)]
@@ -71,6 +71,8 @@ pub fn convert_with(model: &mut dyn Node, options: &ConvertOptions) -> Result<Re
 struct Plan {
     swaps: BTreeMap<String, Erased>,
     rows: Vec<Row>,
+    /// Places with children that are converted as one.
+    composites: Vec<String>,
 }
 
 impl Plan {
@@ -95,6 +97,7 @@ impl Plan {
         let mut plan = Plan {
             swaps: BTreeMap::new(),
             rows: Vec::new(),
+            composites: Vec::new(),
         };
         let mut result = Ok(());
         walk(model, &mut |path, node| {
@@ -109,16 +112,19 @@ impl Plan {
 
     fn add(&mut self, path: &str, place: &dyn Place, options: &ConvertOptions) -> Result<()> {
         let held = place.held();
-        let mut children = 0;
-        held.children(&mut |_, _| children += 1);
-        if children > 0 {
+        let converts = options.mapping.observes(held).is_some();
+        let below_converted = self
+            .composites
+            .iter()
+            .any(|c| path.strip_prefix(c).is_some_and(|r| r.starts_with('.')));
+        if below_converted || (!is_leaf(held) && !converts) {
             return Ok(());
         }
         let mut row = Row {
             path: path.to_string(),
             before: held.kind().to_string(),
             after: String::new(),
-            outcome: Outcome::Unchanged(why_unchanged(held, place)),
+            outcome: Outcome::Unchanged(why_unchanged(held, converts)),
             bytes_before: held.state().bytes(),
             bytes_after: 0,
         };
@@ -132,6 +138,9 @@ impl Plan {
                     output,
                 });
                 if let Some(module) = options.mapping.convert(held, target.as_ref())? {
+                    if !is_leaf(held) {
+                        self.composites.push(path.to_string());
+                    }
                     row.outcome = Outcome::Converted(output);
                     self.swaps.insert(path.to_string(), module);
                 }
@@ -147,7 +156,7 @@ fn is_calibrated(prepared: &Prepared) -> bool {
     prepared
         .observer()
         .is_none_or(|observer| observer.has_observed())
-        || prepared.visited()
+        || prepared.passed_by()
 }
 
 /// The qparams that calibration found for a place's output.
@@ -168,12 +177,11 @@ fn output_qparams(held: &dyn Node, prepared: &Prepared) -> Result<Option<QParams
     )?))
 }
 
-fn why_unchanged(held: &dyn Node, place: &dyn Place) -> String {
+fn why_unchanged(held: &dyn Node, converts: bool) -> String {
     match held.kind() {
         "Identity" => "fused, or an identity from the start".into(),
-        _ if place.prepared().is_none() && !held.state().is_empty() => {
-            "no qconfig, or no int8 counterpart".into()
-        }
-        _ => "works on integers as it is".into(),
+        _ if converts => "no qconfig for this place".into(),
+        _ if held.state().is_empty() => "works on integers as it is".into(),
+        kind => format!("there is no int8 {kind}"),
     }
 }

@@ -62,6 +62,29 @@ pub enum Error {
         /// The kind in the model.
         actual: String,
     },
+    /// A module of another kind than the model has at that place.
+    #[error("{key}: the file holds a {actual}, which is no form of the model's {expected}")]
+    OtherKind {
+        /// The place.
+        key: String,
+        /// The kind in the model.
+        expected: String,
+        /// The kind in the file.
+        actual: String,
+    },
+    /// A module that was built with other numbers than the model's.
+    #[error("{key}: the file has {actual}, the model {expected}")]
+    OtherConfig {
+        /// The place and the number's name.
+        key: String,
+        /// The model's number.
+        expected: String,
+        /// The file's number.
+        actual: String,
+    },
+    /// Fusion of places that are prepared for calibration.
+    #[error("fuse: {} are prepared already, and their observers have seen other values; fuse before prepare", list(.0))]
+    FuseAfterPrepare(Vec<String>),
     /// A file for another model.
     #[error("the file is for another model: {}", mismatch(.missing, .unexpected))]
     OtherModel {

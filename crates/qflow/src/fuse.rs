@@ -4,19 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use qgrad::VarId;
 use qgrad::trace::{self, Event};
-use qnn::{Erased, Flow, Identity, Module, Node, erase, name_places, paths, walk, walk_mut};
+use qnn::{Erased, Flow, Identity, Module, Node, erase, is_leaf, name_places, paths, walk};
 
 use crate::error::{Error, Result};
 use crate::patterns::{Pattern, patterns};
+use crate::swap::put_all;
 
 /// Fuses chains of places given by their dotted names, first to last.
 ///
 /// The fused module goes into the first place of a chain, an [`Identity`] into the others; the model's own
 /// `forward` stays as it is. Batch norms are folded with their running statistics. Nothing changes unless all
-/// chains can be fused.
+/// chains can be fused. A linear layer and its batch norm must be used on `(N, C)` values, which names alone cannot
+/// show; [`fuse_all`] checks it.
 ///
 /// # Errors
-/// [`Error::UnknownPlaces`], [`Error::NotFusable`], [`Error::FuseChannels`].
+/// [`Error::UnknownPlaces`], [`Error::NotFusable`], [`Error::FuseChannels`], [`Error::FuseAfterPrepare`].
 ///
 /// ```
 /// use qflow::fuse_modules;
@@ -77,10 +79,19 @@ pub fn fuse_all<M: Module>(model: &mut M, sample: &M::Input) -> Result<Vec<Vec<S
     Ok(chains)
 }
 
+/// One call of a leaf place.
+struct Call {
+    place: String,
+    inputs: Vec<VarId>,
+    outputs: Vec<VarId>,
+    /// The number of dimensions of the output.
+    rank: usize,
+}
+
 /// What one traced pass showed.
 struct Pass {
-    /// The calls of leaf places: name, inputs, outputs.
-    calls: Vec<(String, Vec<VarId>, Vec<VarId>)>,
+    /// The calls of leaf places, in order of their ends.
+    calls: Vec<Call>,
     /// Who used each value: a leaf place, or a label for everything else.
     users: BTreeMap<VarId, BTreeSet<String>>,
 }
@@ -89,9 +100,7 @@ impl Pass {
     fn read(model: &dyn Node, events: &[Event]) -> Pass {
         let mut leaves = BTreeSet::new();
         walk(model, &mut |path, node| {
-            let mut children = 0;
-            node.children(&mut |_, _| children += 1);
-            if node.as_place().is_some() && children == 0 {
+            if node.as_place().is_some() && is_leaf(node) {
                 leaves.insert(path.to_string());
             }
         });
@@ -115,11 +124,20 @@ impl Pass {
                     }
                     open.push((label.clone(), inputs.clone()));
                 }
-                Event::Exit { label, outputs } => {
+                Event::Exit {
+                    label,
+                    outputs,
+                    rank,
+                } => {
                     if let Some((_, inputs)) = open.pop()
                         && leaves.contains(label)
                     {
-                        pass.calls.push((label.clone(), inputs, outputs.clone()));
+                        pass.calls.push(Call {
+                            place: label.clone(),
+                            inputs,
+                            outputs: outputs.clone(),
+                            rank: *rank,
+                        });
                     }
                 }
                 Event::Op { inputs, .. } => {
@@ -137,18 +155,17 @@ impl Pass {
 
     /// The place that is called right behind this one with its output alone, if nothing else uses that.
     fn successor(&self, place: &str) -> Option<&str> {
-        let (_, _, outputs) = self.only_call(place)?;
-        let [value] = outputs.as_slice() else {
+        let [value] = self.only_call(place)?.outputs.as_slice() else {
             return None;
         };
         let users = self.users.get(value)?;
         let next = users.iter().next().filter(|_| users.len() == 1)?;
-        let (name, inputs, _) = self.only_call(next)?;
-        (inputs.as_slice() == [*value]).then_some(name.as_str())
+        let next = self.only_call(next)?;
+        (next.inputs.as_slice() == [*value]).then_some(next.place.as_str())
     }
 
-    fn only_call(&self, place: &str) -> Option<&(String, Vec<VarId>, Vec<VarId>)> {
-        let mut calls = self.calls.iter().filter(|(name, _, _)| name == place);
+    fn only_call(&self, place: &str) -> Option<&Call> {
+        let mut calls = self.calls.iter().filter(|call| call.place == place);
         calls.next().filter(|_| calls.next().is_none())
     }
 
@@ -160,7 +177,10 @@ impl Pass {
     ) -> Vec<Vec<String>> {
         let mut taken: BTreeSet<&str> = BTreeSet::new();
         let mut found = Vec::new();
-        for (start, _, _) in &self.calls {
+        for Call {
+            place: start, rank, ..
+        } in &self.calls
+        {
             if taken.contains(start.as_str()) {
                 continue;
             }
@@ -175,7 +195,7 @@ impl Pass {
                 let held: Option<Vec<&dyn Node>> = run
                     .get(..pattern.len())
                     .map(|r| r.iter().filter_map(|p| nodes.get(*p).copied()).collect());
-                held.is_some_and(|h| pattern.matches(&h))
+                held.is_some_and(|h| pattern.matches(&h) && pattern.holds_for(*rank))
             });
             if let Some(pattern) = matching {
                 taken.extend(&run[..pattern.len()]);
@@ -201,6 +221,7 @@ fn held_nodes(model: &dyn Node) -> BTreeMap<String, &dyn Node> {
 fn apply(model: &mut dyn Node, chains: &[Vec<String>]) -> Result<()> {
     name_places(model);
     let patterns = patterns();
+    refuse_prepared(model, chains)?;
     let mut swaps: BTreeMap<String, Erased> = BTreeMap::new();
     {
         let nodes = held_nodes(model);
@@ -224,16 +245,18 @@ fn apply(model: &mut dyn Node, chains: &[Vec<String>]) -> Result<()> {
     put_all(model, swaps)
 }
 
-/// Puts modules into places by name.
-pub(crate) fn put_all(model: &mut dyn Node, mut swaps: BTreeMap<String, Erased>) -> Result<()> {
-    let mut result = Ok(());
-    walk_mut(model, &mut |path, node| {
-        if let Some(place) = node.as_place_mut()
-            && let Some(module) = swaps.remove(path)
-            && result.is_ok()
-        {
-            result = place.put(module).map_err(Error::from);
+/// Observers of prepared places have seen the values of the unfused modules.
+fn refuse_prepared(model: &dyn Node, chains: &[Vec<String>]) -> Result<()> {
+    let mut prepared = Vec::new();
+    walk(model, &mut |path, node| {
+        let is_prepared = node.as_place().is_some_and(|p| p.prepared().is_some());
+        if is_prepared && chains.iter().flatten().any(|name| name == path) {
+            prepared.push(path.to_string());
         }
     });
-    result
+    if prepared.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::FuseAfterPrepare(prepared))
+    }
 }

@@ -5,6 +5,7 @@ mod calibrate;
 mod check;
 mod convert;
 mod error;
+mod fit;
 mod fold_bn;
 mod fuse;
 mod loaders;
@@ -15,6 +16,7 @@ mod patterns;
 mod prepare;
 mod report;
 mod spec;
+mod swap;
 mod weights;
 
 pub use calibrate::{calibrate, quantize};

@@ -2,29 +2,46 @@
 
 use qnn::intrinsic::quantized::{BNReLU, ConvReLU, Fused, LinearReLU};
 use qnn::quantized::{BatchNorm, Conv, DeQuantize, Linear, Quantize};
-use qnn::{Erased, Identity, QFunctional, Result, State, erase};
+use qnn::{Erased, Error, Identity, QFunctional, Result, State, erase};
 
-/// The module of that kind from its state; `None` for kinds that are not restored but only filled in place.
-pub(crate) fn restore(kind: &str, state: &mut State) -> Option<Result<Erased>> {
+type Loader = fn(&mut State) -> Result<Erased>;
+
+/// Whether modules of that kind are made from a file; others are filled in where they stand.
+pub(crate) fn restores(kind: &str) -> bool {
+    loader(kind).is_some()
+}
+
+/// The module of that kind from its state and configuration.
+pub(crate) fn restore(kind: &str, state: &mut State) -> Result<Erased> {
+    match loader(kind) {
+        Some(load) => load(state),
+        None => Err(Error::Config {
+            module: "loader",
+            what: format!("no loader for {kind:?}"),
+        }),
+    }
+}
+
+fn loader(kind: &str) -> Option<Loader> {
     Some(match kind {
-        "Identity" => Ok(erase(Identity)),
-        "Quantize" => Quantize::from_state(state).map(erase),
-        "DeQuantize" => Ok(erase(DeQuantize)),
-        "QFunctional" => QFunctional::from_state(state).map(erase),
-        "QuantizedLinear" => Linear::from_state(state).map(erase),
-        "QuantizedLinearReLU" | "QuantizedLinearReLU6" => linear_relu(state).map(erase),
-        "QuantizedConv1d" => Conv::<1>::from_state(state).map(erase),
-        "QuantizedConv2d" => Conv::<2>::from_state(state).map(erase),
-        "QuantizedConv3d" => Conv::<3>::from_state(state).map(erase),
-        "QuantizedConvReLU1d" | "QuantizedConvReLU6_1d" => conv_relu::<1>(state).map(erase),
-        "QuantizedConvReLU2d" | "QuantizedConvReLU6_2d" => conv_relu::<2>(state).map(erase),
-        "QuantizedConvReLU3d" | "QuantizedConvReLU6_3d" => conv_relu::<3>(state).map(erase),
-        "QuantizedBatchNorm1d" => BatchNorm::<1>::from_state(state).map(erase),
-        "QuantizedBatchNorm2d" => BatchNorm::<2>::from_state(state).map(erase),
-        "QuantizedBatchNorm3d" => BatchNorm::<3>::from_state(state).map(erase),
-        "QuantizedBNReLU1d" | "QuantizedBNReLU6_1d" => bn_relu::<1>(state).map(erase),
-        "QuantizedBNReLU2d" | "QuantizedBNReLU6_2d" => bn_relu::<2>(state).map(erase),
-        "QuantizedBNReLU3d" | "QuantizedBNReLU6_3d" => bn_relu::<3>(state).map(erase),
+        "Identity" => |_| Ok(erase(Identity)),
+        "Quantize" => |s| Quantize::from_state(s).map(erase),
+        "DeQuantize" => |_| Ok(erase(DeQuantize)),
+        "QFunctional" => |s| QFunctional::from_state(s).map(erase),
+        "QuantizedLinear" => |s| Linear::from_state(s).map(erase),
+        "QuantizedLinearReLU" | "QuantizedLinearReLU6" => |s| linear_relu(s).map(erase),
+        "QuantizedConv1d" => |s| Conv::<1>::from_state(s).map(erase),
+        "QuantizedConv2d" => |s| Conv::<2>::from_state(s).map(erase),
+        "QuantizedConv3d" => |s| Conv::<3>::from_state(s).map(erase),
+        "QuantizedConvReLU1d" | "QuantizedConvReLU6_1d" => |s| conv_relu::<1>(s).map(erase),
+        "QuantizedConvReLU2d" | "QuantizedConvReLU6_2d" => |s| conv_relu::<2>(s).map(erase),
+        "QuantizedConvReLU3d" | "QuantizedConvReLU6_3d" => |s| conv_relu::<3>(s).map(erase),
+        "QuantizedBatchNorm1d" => |s| BatchNorm::<1>::from_state(s).map(erase),
+        "QuantizedBatchNorm2d" => |s| BatchNorm::<2>::from_state(s).map(erase),
+        "QuantizedBatchNorm3d" => |s| BatchNorm::<3>::from_state(s).map(erase),
+        "QuantizedBNReLU1d" | "QuantizedBNReLU6_1d" => |s| bn_relu::<1>(s).map(erase),
+        "QuantizedBNReLU2d" | "QuantizedBNReLU6_2d" => |s| bn_relu::<2>(s).map(erase),
+        "QuantizedBNReLU3d" | "QuantizedBNReLU6_3d" => |s| bn_relu::<3>(s).map(erase),
         _ => return None,
     })
 }

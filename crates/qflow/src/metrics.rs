@@ -23,6 +23,9 @@ pub fn sqnr_db(reference: &Tensor, other: &Tensor) -> Result<f64> {
         signal += f64::from(r) * f64::from(r);
         noise += (f64::from(r) - f64::from(y)).powi(2);
     }
+    if noise == 0.0 {
+        return Ok(f64::INFINITY);
+    }
     Ok(10.0 * (signal / noise).log10())
 }
 

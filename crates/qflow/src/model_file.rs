@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use qnn::{Erased, Node, State, name_places, walk, walk_mut};
+use qnn::{Erased, Node, State, is_leaf, name_places, walk, walk_mut};
 use qtensor_core::container::{self, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::fuse::put_all;
-use crate::loaders::restore;
+use crate::fit::check_fit;
+use crate::loaders::{restore, restores};
+use crate::swap::put_all;
 
 /// One node of a saved model.
 #[derive(Serialize, Deserialize)]
@@ -21,26 +22,28 @@ struct Record {
     path: String,
     kind: String,
     state: State,
+    config: State,
 }
 
 /// The file's bytes.
 ///
 /// # Errors
-/// [`qtensor_core::Error::Malformed`] if a state cannot be encoded.
+/// [`qtensor_core::Error::Malformed`] if a state cannot be encoded or two places have the same name.
 pub fn to_bytes(model: &dyn Node) -> Result<Vec<u8>> {
     let mut records = Vec::new();
     walk(model, &mut |path, node| {
-        let state = node.state();
-        if is_recorded(node, &state) {
+        if is_recorded(node) {
+            let (state, config) = (node.state(), node.config());
             records.push(Record {
                 path: path.into(),
                 kind: node.kind().into(),
                 state,
+                config,
             });
         }
     });
-    let content =
-        postcard::to_stdvec(&records).map_err(|e| qtensor_core::Error::Malformed(e.to_string()))?;
+    unique(&records)?;
+    let content = postcard::to_stdvec(&records).map_err(|e| malformed(e.to_string()))?;
     Ok(container::seal(Kind::Model, &content))
 }
 
@@ -57,8 +60,9 @@ pub fn save(model: &dyn Node, path: impl AsRef<Path>) -> Result<()> {
 /// Nothing changes unless everything fits.
 ///
 /// # Errors
-/// Those of [`container::open`] for a damaged file; [`Error::OtherModel`] with the keys that differ;
-/// [`Error::UnknownKind`], and errors of single modules with their key.
+/// Those of [`container::open`] for a damaged file; [`Error::OtherModel`] with the keys that differ,
+/// [`Error::OtherKind`], [`Error::WeightShape`] and [`Error::OtherConfig`] with the key and both values;
+/// [`Error::UnknownKind`], and errors of single modules with their place.
 pub fn load(model: &mut dyn Node, path: impl AsRef<Path>) -> Result<()> {
     from_bytes(model, &container::read_file(path.as_ref())?)
 }
@@ -69,7 +73,6 @@ pub fn load(model: &mut dyn Node, path: impl AsRef<Path>) -> Result<()> {
 /// As [`load`].
 pub fn from_bytes(model: &mut dyn Node, bytes: &[u8]) -> Result<()> {
     let content = container::open(Kind::Model, bytes)?;
-    let malformed = |what: String| Error::from(qtensor_core::Error::Malformed(what));
     let (records, rest): (Vec<Record>, _) =
         postcard::take_from_bytes(content).map_err(|e| malformed(e.to_string()))?;
     if !rest.is_empty() {
@@ -79,27 +82,32 @@ pub fn from_bytes(model: &mut dyn Node, bytes: &[u8]) -> Result<()> {
         )));
     }
     name_places(model);
+    unique(&records)?;
     check_keys(model, &records)?;
 
     let mut swaps: BTreeMap<String, Erased> = BTreeMap::new();
     let mut states: BTreeMap<String, State> = BTreeMap::new();
-    for Record { path, kind, state } in records {
-        let actual = kind_at(model, &path);
-        if actual == kind && restore(&kind, &mut state.clone()).is_none() {
-            states.insert(path, state);
-            continue;
+    {
+        let mut nodes: BTreeMap<String, &dyn Node> = BTreeMap::new();
+        walk(&*model, &mut |path, node| {
+            nodes.insert(path.to_string(), node);
+        });
+        for record in records {
+            let node = nodes[&record.path];
+            check_fit(
+                &record.path,
+                node,
+                &record.kind,
+                &record.state,
+                &record.config,
+            )?;
+            if restores(&record.kind) {
+                swaps.insert(record.path.clone(), restored(record)?);
+            } else {
+                states.insert(record.path, record.state);
+            }
         }
-        let mut left = state;
-        let restored = restore(&kind, &mut left).ok_or_else(|| Error::UnknownKind {
-            key: path.clone(),
-            kind: kind.clone(),
-            actual: actual.clone(),
-        })?;
-        let module = restored.map_err(|e| Error::from(e).at(&path, &kind))?;
-        refuse_leftovers(&path, &left)?;
-        swaps.insert(path, module);
     }
-    check_shapes(model, &states)?;
     put_all(model, swaps)?;
     let mut result = Ok(());
     walk_mut(model, &mut |path, node| {
@@ -112,35 +120,42 @@ pub fn from_bytes(model: &mut dyn Node, bytes: &[u8]) -> Result<()> {
     result
 }
 
-/// Places are recorded even without state, because their kind may have changed; their inner nodes too, if they hold numbers.
-fn is_recorded(node: &dyn Node, state: &State) -> bool {
-    let mut children = 0;
-    node.children(&mut |_, _| children += 1);
-    children == 0 && (node.as_place().is_some() || !state.is_empty()) || !state.is_empty()
+/// The module of a record; every entry must be used.
+fn restored(record: Record) -> Result<Erased> {
+    let Record {
+        path,
+        kind,
+        state,
+        config,
+    } = record;
+    let mut left = state.merged(config);
+    let module = restore(&kind, &mut left).map_err(|e| Error::from(e).at(&path, &kind))?;
+    let unexpected: Vec<String> = left.iter().map(|(k, _)| qnn::join(&path, k)).collect();
+    if unexpected.is_empty() {
+        Ok(module)
+    } else {
+        Err(Error::OtherModel {
+            missing: Vec::new(),
+            unexpected,
+        })
+    }
 }
 
-fn kind_at(model: &dyn Node, wanted: &str) -> String {
-    let mut kind = String::new();
-    walk(model, &mut |path, node| {
-        if path == wanted {
-            kind = node.kind().to_string();
-        }
-    });
-    kind
+/// Leaf places are recorded even without state, because their kind may have changed; other nodes if they hold
+/// numbers of their own.
+fn is_recorded(node: &dyn Node) -> bool {
+    (node.as_place().is_some() && is_leaf(node)) || !node.state().is_empty()
 }
 
-/// The file's keys and the model's must be the same, each once.
+/// The file's keys and the model's must be the same.
 fn check_keys(model: &dyn Node, records: &[Record]) -> Result<()> {
     let mut want = BTreeSet::new();
     walk(model, &mut |path, node| {
-        if is_recorded(node, &node.state()) {
+        if is_recorded(node) {
             want.insert(path.to_string());
         }
     });
     let have: BTreeSet<String> = records.iter().map(|r| r.path.clone()).collect();
-    if have.len() != records.len() {
-        return Err(qtensor_core::Error::Malformed("a place occurs twice".into()).into());
-    }
     let missing: Vec<String> = want.difference(&have).cloned().collect();
     let unexpected: Vec<String> = have.difference(&want).cloned().collect();
     if missing.is_empty() && unexpected.is_empty() {
@@ -153,51 +168,17 @@ fn check_keys(model: &dyn Node, records: &[Record]) -> Result<()> {
     }
 }
 
-/// Entries that go into modules as they are must be the ones that the modules have, with the same shapes.
-fn check_shapes(model: &dyn Node, states: &BTreeMap<String, State>) -> Result<()> {
-    let mut result = Ok(());
-    walk(model, &mut |path, node| {
-        let (Some(state), true) = (states.get(path), result.is_ok()) else {
-            return;
-        };
-        let own = node.state();
-        let keys = |s: &State| {
-            s.iter()
-                .map(|(k, _)| qnn::join(path, k))
-                .collect::<BTreeSet<_>>()
-        };
-        let (want, have) = (keys(&own), keys(state));
-        if want != have {
-            result = Err(Error::OtherModel {
-                missing: want.difference(&have).cloned().collect(),
-                unexpected: have.difference(&want).cloned().collect(),
-            });
-            return;
-        }
-        for ((key, a), (_, b)) in own.iter().zip(state.iter()) {
-            if let (qnn::Entry::Tensor(a), qnn::Entry::Tensor(b)) = (a, b)
-                && a.shape() != b.shape()
-            {
-                result = Err(Error::WeightShape {
-                    key: qnn::join(path, key),
-                    expected: a.shape().to_vec(),
-                    actual: b.shape().to_vec(),
-                });
-                return;
-            }
-        }
-    });
-    result
+fn unique(records: &[Record]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    match records.iter().find(|r| !seen.insert(&r.path)) {
+        Some(twice) => Err(malformed(format!(
+            "the place {:?} occurs twice",
+            twice.path
+        ))),
+        None => Ok(()),
+    }
 }
 
-fn refuse_leftovers(path: &str, state: &State) -> Result<()> {
-    let unexpected: Vec<String> = state.iter().map(|(k, _)| qnn::join(path, k)).collect();
-    if unexpected.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::OtherModel {
-            missing: Vec::new(),
-            unexpected,
-        })
-    }
+fn malformed(what: String) -> Error {
+    qtensor_core::Error::Malformed(what).into()
 }

@@ -2,7 +2,7 @@
 
 use std::any::{Any, TypeId, type_name};
 
-use qnn::intrinsic::{Fused, Rectifier};
+use qnn::intrinsic::{Fused, Rectified, Rectifier};
 use qnn::{BatchNorm, Conv, Erased, Linear, Module, Node, ReLU, ReLU6, Value, erase};
 
 use crate::error::{Error, Result};
@@ -19,6 +19,13 @@ pub(crate) struct Pattern {
 }
 
 impl Pattern {
+    /// Whether the chain computes its fused module for values of this rank between its first two modules.
+    ///
+    /// A batch norm behind a linear layer normalizes dimension 1, which holds the features of a `(N, C)` value only.
+    pub(crate) fn holds_for(&self, rank: usize) -> bool {
+        self.types[..2] != [TypeId::of::<Linear>(), TypeId::of::<BatchNorm<1>>()] || rank == 2
+    }
+
     /// The number of modules in the chain.
     pub(crate) fn len(&self) -> usize {
         self.types.len()
@@ -79,7 +86,7 @@ fn pair<A: Module, B: Module>(all: &mut Vec<Pattern>, fuse: fn(&A, &B) -> Result
 }
 
 /// `A + ReLU` and `A + ReLU6`.
-fn rectified<A: Module<Input = Value, Output = Value> + Clone>(all: &mut Vec<Pattern>) {
+fn rectified<A: Rectified + Module<Input = Value, Output = Value> + Clone>(all: &mut Vec<Pattern>) {
     for (rectifier, id, label) in rectifiers() {
         all.push(Pattern {
             types: vec![TypeId::of::<A>(), id],
@@ -95,7 +102,7 @@ fn rectified<A: Module<Input = Value, Output = Value> + Clone>(all: &mut Vec<Pat
 }
 
 /// `A + N + ReLU` and `A + N + ReLU6`, the batch norm folded.
-fn rectified_norm<A: Module, N: Module, F: Module<Input = Value, Output = Value>>(
+fn rectified_norm<A: Module, N: Module, F: Rectified + Module<Input = Value, Output = Value>>(
     all: &mut Vec<Pattern>,
     fold: fn(&A, &N) -> Result<F>,
 ) {

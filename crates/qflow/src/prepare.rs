@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use qnn::{Node, Prepared, name_places, walk_mut};
+use qnn::{Node, Prepared, is_leaf, name_places, walk_mut};
 use qobserve::QConfig;
 
 use crate::error::Result;
@@ -33,16 +33,25 @@ pub fn prepare_with(
     let chosen: BTreeMap<String, Option<QConfig>> = propagate_qconfig(model, &qconfig.into())?
         .into_iter()
         .collect();
+    // A composite with a row of its own is converted as one, so nothing below it is prepared.
+    let mut composites: Vec<String> = Vec::new();
     walk_mut(model, &mut |path, node| {
+        let below = composites
+            .iter()
+            .any(|c| path.strip_prefix(c).is_some_and(|r| r.starts_with('.')));
+        let leaf = is_leaf(node);
         let Some(place) = node.as_place_mut() else {
             return;
         };
-        let qconfig = chosen.get(path).cloned().flatten();
+        let qconfig = chosen.get(path).cloned().flatten().filter(|_| !below);
         let prepared = qconfig.and_then(|qconfig| match mapping.observes(place.held()) {
             Some(true) => Some(Prepared::observed(qconfig)),
             Some(false) => Some(Prepared::unobserved(qconfig)),
             None => None,
         });
+        if prepared.is_some() && !leaf {
+            composites.push(path.to_string());
+        }
         place.set_prepared(prepared);
     });
     Ok(())

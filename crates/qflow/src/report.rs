@@ -83,11 +83,9 @@ impl std::fmt::Display for Report {
         ]);
         for row in &self.rows {
             let (scale, zero_point, note) = match &row.outcome {
-                Outcome::Converted(Some(q)) => (
-                    format!("{:.6}", q.scale),
-                    q.zero_point.to_string(),
-                    String::new(),
-                ),
+                Outcome::Converted(Some(q)) => {
+                    (q.scale_text(), q.zero_point.to_string(), String::new())
+                }
                 Outcome::Converted(None) => (String::new(), String::new(), String::new()),
                 Outcome::Unchanged(why) => (String::new(), String::new(), why.clone()),
             };

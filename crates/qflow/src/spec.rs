@@ -118,7 +118,11 @@ pub fn propagate_qconfig(
         });
     }
     let (mut names, mut out) = (Vec::new(), Vec::new());
-    below(spec, "", model, spec.global.as_ref(), &mut names, &mut out);
+    let root = spec.resolve("", model, spec.global.as_ref());
+    if model.as_place().is_some() {
+        out.push((String::new(), root.clone()));
+    }
+    below(spec, "", model, root.as_ref(), &mut names, &mut out);
     let unknown: Vec<String> = spec
         .names
         .iter()

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use qnn::{Entry, Node, State, join, walk, walk_mut};
+use qnn::{Entry, Node, State, join, name_places, walk, walk_mut};
 use qtensor_core::{Tensor, container};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
@@ -22,7 +22,6 @@ pub fn state_dict(model: &dyn Node) -> BTreeMap<String, Tensor> {
             }
         }
     };
-    add("", model);
     walk(model, &mut |path, node| add(path, node));
     tensors
 }
@@ -97,6 +96,7 @@ pub fn load_state_dict(model: &mut dyn Node, mut tensors: BTreeMap<String, Tenso
             });
         }
     }
+    name_places(model);
     let mut result = Ok(());
     let mut give = |path: &str, node: &mut dyn Node| {
         let mut state = State::default();
@@ -109,7 +109,6 @@ pub fn load_state_dict(model: &mut dyn Node, mut tensors: BTreeMap<String, Tenso
             result = node.load_state(&mut state).map_err(Error::from);
         }
     };
-    give("", model);
     walk_mut(model, &mut |path, node| give(path, node));
     result
 }

@@ -7,7 +7,10 @@ use qflow::{
     Error, QConfig, from_bytes, fuse_all, load, load_safetensors, load_safetensors_bytes, save,
     save_safetensors, state_dict, to_bytes,
 };
-use qnn::{Linear, Sequential, describe};
+use qnn::{
+    AdaptiveAvgPool2d, BatchNorm2d, Conv2d, DeQuantStub, Flatten, Layer, Linear, MaxPool2d,
+    QuantStub, Sequential, describe,
+};
 use qtensor_core::Error as TensorError;
 
 #[test]
@@ -93,6 +96,7 @@ fn resealed_damage_is_an_error_or_a_consistent_model_and_never_a_panic() {
     use qtensor_core::container::{Kind, open, seal};
     let bytes = to_bytes(&converted()).unwrap();
     let content = open(Kind::Model, &bytes).unwrap().to_vec();
+    let untouched = describe(&Net::new());
     let mut refused = 0;
     for at in (0..content.len()).step_by(3) {
         let mut damaged = content.clone();
@@ -100,7 +104,10 @@ fn resealed_damage_is_an_error_or_a_consistent_model_and_never_a_panic() {
         let mut net = Net::new();
         match from_bytes(&mut net, &seal(Kind::Model, &damaged)) {
             Ok(()) => drop(net.forward(&images(0))),
-            Err(_) => refused += 1,
+            Err(error) => {
+                refused += 1;
+                assert_eq!(describe(&net), untouched, "{error}");
+            }
         }
     }
     assert!(refused > 0);
@@ -164,6 +171,95 @@ fn a_file_for_another_model_names_the_keys() {
     );
 }
 
+fn small(features: usize, pool: usize) -> Sequential {
+    Sequential::new()
+        .push(QuantStub)
+        .push(Conv2d::config(3, 4, 3).padding(1).build().unwrap())
+        .push(MaxPool2d::new(pool))
+        .push(AdaptiveAvgPool2d::new(1))
+        .push(Flatten::new())
+        .push(Linear::new(4, features).unwrap())
+        .push(DeQuantStub)
+}
+
+#[test]
+fn an_int8_file_for_another_architecture_names_the_key_and_changes_nothing() {
+    let mut net = small(5, 2);
+    qflow::quantize(&mut net, QConfig::minmax(), common::calibration()).unwrap();
+    let bytes = to_bytes(&net).unwrap();
+    let strided = Sequential::new()
+        .push(QuantStub)
+        .push(
+            Conv2d::config(3, 4, 3)
+                .padding(1)
+                .stride(2)
+                .build()
+                .unwrap(),
+        )
+        .push(MaxPool2d::new(2))
+        .push(AdaptiveAvgPool2d::new(1))
+        .push(Flatten::new())
+        .push(Linear::new(4, 5).unwrap())
+        .push(DeQuantStub);
+    let reordered = Sequential::new()
+        .push(QuantStub)
+        .push(Conv2d::config(3, 4, 3).padding(1).build().unwrap())
+        .push(AdaptiveAvgPool2d::new(1))
+        .push(MaxPool2d::new(1))
+        .push(Flatten::new())
+        .push(Linear::new(4, 5).unwrap())
+        .push(DeQuantStub);
+    let others = [
+        (
+            small(3, 2),
+            "5.bias: the file has shape [5], the model [3]",
+        ),
+        (
+            small(5, 3),
+            "2.kernel_size: the file has [2, 2], the model [3, 3]",
+        ),
+        (strided, "1.stride: the file has [1, 1], the model [2, 2]"),
+        (
+            reordered,
+            "2: the file holds a MaxPool2d, which is no form of the model's AdaptiveAvgPool2d",
+        ),
+    ];
+    for (mut other, message) in others {
+        let before = describe(&other);
+        let error = from_bytes(&mut other, &bytes).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+        assert_eq!(describe(&other), before);
+    }
+    from_bytes(&mut small(5, 2), &bytes).unwrap();
+}
+
+#[test]
+fn an_epsilon_is_part_of_the_architecture() {
+    let net = Sequential::new().push(BatchNorm2d::new(2).unwrap().with_eps(0.5));
+    let mut other = Sequential::new().push(BatchNorm2d::new(2).unwrap());
+    let error = from_bytes(&mut other, &to_bytes(&net).unwrap())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("0.eps") && error.contains("0.5"), "{error}");
+}
+
+#[test]
+fn a_model_that_is_a_single_module_or_place_is_saved_too() {
+    let x = common::batch(1, &[2, 3]);
+    let net = Linear::new(3, 2).unwrap();
+    let mut again = Linear::new(3, 2).unwrap();
+    assert_ne!(net.weight(), again.weight());
+    from_bytes(&mut again, &to_bytes(&net).unwrap()).unwrap();
+    assert_eq!(net.weight(), again.weight());
+    let mut place: Layer<QuantStub> = QuantStub.into();
+    qflow::prepare(&mut place, QConfig::minmax()).unwrap();
+    qflow::calibrate(&place, [x]).unwrap();
+    qflow::convert(&mut place).unwrap();
+    let mut other: Layer<QuantStub> = QuantStub.into();
+    from_bytes(&mut other, &to_bytes(&place).unwrap()).unwrap();
+    assert_eq!(describe(&other), describe(&place));
+}
+
 #[test]
 fn weights_round_trip_through_safetensors() {
     let net = Net::new();
@@ -189,7 +285,7 @@ fn weights_round_trip_through_safetensors() {
 #[test]
 fn presets_do_not_change_the_files_form() {
     // Every preset's model must reload; the per-tensor ones have other maps inside.
-    for name in ["x86", "qnnpack"] {
+    for name in ["x86", "fbgemm", "onednn", "qnnpack", "default", "minmax"] {
         let mut net = Net::new();
         qflow::quantize(
             &mut net,

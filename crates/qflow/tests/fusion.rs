@@ -246,3 +246,13 @@ fn chains_by_name_are_checked() {
     fuse_modules(&mut net, &[&["conv1", "bn1", "act1"]]).unwrap();
     assert!(describe(&net).contains("ConvReLU6_2d"));
 }
+
+#[test]
+fn a_batch_norm_over_the_sequence_is_not_folded_into_the_features() {
+    // On (N, L, C) with L equal to C, the batch norm's channels are the sequence's positions.
+    let mut bn = BatchNorm1d::new(4).unwrap();
+    let mut state = norm(4).map(|n| qnn::Node::state(&n)).unwrap();
+    qnn::Node::load_state(&mut bn, &mut state).unwrap();
+    let net = Sequential::new().push(Linear::new(6, 4).unwrap()).push(bn);
+    assert!(stays(net, &batch(2, &[2, 4, 6])).is_empty());
+}

@@ -185,3 +185,52 @@ fn a_module_of_another_signature_does_not_fit_a_place() {
     );
     place.put(erase(QuantStub)).unwrap();
 }
+
+#[test]
+fn an_empty_batch_does_not_calibrate() {
+    let mut net = Sequential::new()
+        .push(QuantStub)
+        .push(Linear::new(6, 2).unwrap())
+        .push(DeQuantStub);
+    prepare(&mut net, QConfig::x86()).unwrap();
+    calibrate(&net, [batch(0, &[0, 6])]).unwrap();
+    let error = convert(&mut net).unwrap_err();
+    assert!(
+        matches!(&error, Error::Uncalibrated(places) if places == &["0", "1"]),
+        "{error}"
+    );
+}
+
+#[test]
+fn fusing_prepared_places_is_refused() {
+    let mut net = Net::new();
+    prepare(&mut net, QConfig::x86()).unwrap();
+    let error = fuse_all(&mut net, &images(0)).unwrap_err();
+    assert!(
+        matches!(&error, Error::FuseAfterPrepare(places) if places.contains(&"conv1".to_string())),
+        "{error}"
+    );
+    assert!(!describe(&net).contains("Identity"));
+}
+
+#[test]
+fn a_conversion_that_fails_at_one_place_changes_no_other() {
+    use qflow::{ConvertOptions, Mapping, convert_with};
+    use qnn::{FloatFunctional, erase};
+    let mut net = Net::new();
+    prepare(&mut net, QConfig::x86()).unwrap();
+    calibrate(&net, calibration()).unwrap();
+    let before = describe(&net);
+    // A row that makes a module of the wrong signature for linear layers, which come last.
+    let mapping = Mapping::default().with(|_: &Linear, _| Ok(erase(FloatFunctional)));
+    let options = ConvertOptions {
+        mapping,
+        ..ConvertOptions::default()
+    };
+    let error = convert_with(&mut net, &options).unwrap_err().to_string();
+    assert!(
+        error.contains("fc1") && error.contains("FloatFunctional"),
+        "{error}"
+    );
+    assert_eq!(describe(&net), before);
+}

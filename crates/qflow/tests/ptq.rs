@@ -169,3 +169,58 @@ fn a_dead_channel_with_a_bias_keeps_its_value() {
         "{y}"
     );
 }
+
+#[test]
+fn the_report_gives_the_reason_why_a_place_is_unchanged() {
+    let mut net = Net::new();
+    let spec = QConfigSpec::from(QConfig::x86())
+        .with_name("add", None)
+        .with_name("fc2", None);
+    prepare(&mut net, spec).unwrap();
+    calibrate(&net, calibration()).unwrap();
+    let report = convert(&mut net).unwrap();
+    let why = |path: &str| match &report.row(path).unwrap().outcome {
+        Outcome::Unchanged(why) => why.clone(),
+        Outcome::Converted(_) => panic!("{path} is converted"),
+    };
+    assert!(why("add").contains("no qconfig") && why("fc2").contains("no qconfig"));
+    assert!(why("pool").contains("as it is"));
+}
+
+/// A composite that is converted as one.
+#[derive(Module)]
+struct Pair {
+    a: Layer<Linear>,
+    b: Layer<Linear>,
+}
+
+impl Pair {
+    fn forward(&self, x: &qnn::Value) -> qnn::Result<qnn::Value> {
+        self.b.forward(&self.a.forward(x)?)
+    }
+}
+
+#[test]
+fn a_row_for_a_composite_converts_it_as_one() {
+    use qflow::{Mapping, prepare_with};
+    use qnn::{DeQuantStub, Identity, QuantStub, Sequential, erase};
+    let pair = Pair {
+        a: Linear::new(3, 3).unwrap().into(),
+        b: Linear::new(3, 3).unwrap().into(),
+    };
+    let mut net = Sequential::new()
+        .push(QuantStub)
+        .push(pair)
+        .push(DeQuantStub);
+    let mapping = || Mapping::default().with(|_: &Pair, _| Ok(erase(Identity)));
+    prepare_with(&mut net, QConfig::minmax(), &mapping()).unwrap();
+    calibrate(&net, [common::batch(0, &[2, 3])]).unwrap();
+    let options = ConvertOptions {
+        mapping: mapping(),
+        ..ConvertOptions::default()
+    };
+    let report = convert_with(&mut net, &options).unwrap();
+    assert_eq!(report.row("1").unwrap().after, "Identity");
+    assert!(report.row("1.a").is_none());
+    assert!(!describe(&net).contains("Linear"));
+}

@@ -49,6 +49,8 @@ pub enum Event {
         label: String,
         /// What it answered.
         outputs: Vec<VarId>,
+        /// The number of dimensions of the first answer.
+        rank: usize,
     },
 }
 

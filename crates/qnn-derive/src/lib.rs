@@ -10,6 +10,7 @@ use proc_macro::TokenStream;
 use proc_macro_crate::{FoundCrate, crate_name};
 use proc_macro2::{Span, TokenStream as Tokens};
 use quote::{format_ident, quote};
+use syn::ext::IdentExt;
 use syn::{Data, DeriveInput, Error, Fields, parse_macro_input};
 
 use attributes::{FieldOptions, StructOptions};
@@ -37,7 +38,7 @@ fn expand(input: &DeriveInput) -> Result<Tokens, Error> {
     let options = StructOptions::read(&input.attrs)?;
     let qnn = qnn_path();
     let name = &input.ident;
-    let kind = name.to_string();
+    let kind = name.unraw().to_string();
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
 
     let mut names = Vec::new();
@@ -50,7 +51,7 @@ fn expand(input: &DeriveInput) -> Result<Tokens, Error> {
             field
                 .ident
                 .as_ref()
-                .map_or_else(|| index.to_string(), |i| i.to_string()),
+                .map_or_else(|| index.to_string(), |i| i.unraw().to_string()),
         );
         members.push(match &field.ident {
             Some(ident) => syn::Member::Named(ident.clone()),
@@ -88,7 +89,13 @@ fn expand(input: &DeriveInput) -> Result<Tokens, Error> {
             type Input = #from;
             type Output = #to;
             fn forward(&self, input: &Self::Input) -> #qnn::Result<Self::Output> {
-                // The inherent method of the same name wins the look-up.
+                // The inherent method of the same name wins the look-up. Without one, the trait's method
+                // would call itself; a second candidate makes that an error of the compiler.
+                #[allow(dead_code)]
+                trait AnInherentForwardIsNeeded {
+                    fn forward(&self, _: &()) {}
+                }
+                impl<T: ?Sized> AnInherentForwardIsNeeded for T {}
                 <#name #type_generics>::forward(self, input)
             }
         }

@@ -259,6 +259,21 @@ impl<const D: usize> PoolConfig<D> {
         }
     }
 
+    pub(crate) fn save(&self, state: State) -> State {
+        state
+            .with_sizes("kernel_size", &self.kernel_size)
+            .with_sizes("stride", &self.stride)
+            .with_sizes("padding", &self.padding)
+            .with_sizes("dilation", &self.dilation)
+            .with_sizes(
+                "flags",
+                &[
+                    usize::from(self.ceil_mode),
+                    usize::from(self.count_include_pad),
+                ],
+            )
+    }
+
     pub(crate) fn repr(&self) -> String {
         let PoolConfig {
             kernel_size,

@@ -20,7 +20,7 @@ pub enum Error {
         source: Box<Error>,
     },
     /// A module for quantized values got a float one, or the reverse.
-    #[error("{module} takes {expected} values, but a {actual} value came; {}", cure(*.expected))]
+    #[error("{module} takes {expected} values, but a {actual} value came; {}", cure(.module, *.expected))]
     WrongKind {
         /// The module that refused.
         module: &'static str,
@@ -124,8 +124,15 @@ impl Error {
     }
 }
 
-fn cure(expected: ValueKind) -> &'static str {
+/// What to do about a value of the wrong kind.
+pub(crate) fn cure(module: &str, expected: ValueKind) -> &'static str {
     match expected {
+        _ if module == "DeQuantize" => {
+            "it is float already, so this DeQuantStub is superfluous or stands too late"
+        }
+        _ if module == "Quantize" => {
+            "it is quantized already, so this QuantStub is superfluous or stands too late"
+        }
         ValueKind::Quantized => "send the value through a converted QuantStub first",
         ValueKind::Float => {
             "send the value through a DeQuantStub first, or give this place a qconfig so that it is converted too"

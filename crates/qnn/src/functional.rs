@@ -3,7 +3,7 @@
 //! An addition of two quantized values has a result with its own range, which must be observed somewhere.
 //! Hence additions, products and concatenations go through a place, one for each use in the model.
 
-use qops::quantized::{self, OutQParams};
+use qops::quantized;
 use qtensor_core::{QTensor, Tensor};
 
 use crate::error::{Error, Result};
@@ -158,10 +158,10 @@ impl Module for QFunctional {
             .iter()
             .map(|v| v.quantized("QFunctional"))
             .collect::<Result<Vec<&QTensor>>>()?;
-        let out = OutQParams {
-            scale: self.output.scale,
-            zero_point: self.output.zero_point,
-        };
+        for arg in &args {
+            self.output.check_input("QFunctional", arg.dtype())?;
+        }
+        let out = self.output.out();
         let result = match (call.operation, args.as_slice()) {
             (Operation::Add, [a, b]) => quantized::add(a, b, out)?,
             (Operation::AddRelu, [a, b]) => quantized::add_relu(a, b, out)?,

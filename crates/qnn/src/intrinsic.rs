@@ -6,8 +6,10 @@
 
 mod fused;
 pub mod quantized;
+mod rectified;
 
 pub use fused::{
     BNReLU, BNReLU1d, BNReLU2d, BNReLU3d, ConvReLU, ConvReLU1d, ConvReLU2d, ConvReLU3d, Fused,
     LinearReLU, Rectifier,
 };
+pub use rectified::Rectified;

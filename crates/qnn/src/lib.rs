@@ -31,7 +31,7 @@ pub use float::{
 };
 pub use functional::{Call, FloatFunctional, Operation, QFunctional};
 pub use init::manual_seed;
-pub use module::{Module, Node, describe, join, name_places, paths, walk, walk_mut};
+pub use module::{Module, Node, describe, is_leaf, join, name_places, paths, walk, walk_mut};
 pub use parameter::Parameter;
 pub use place::{Erased, Held, Layer, Place, QConfigSetting, erase};
 pub use prepared::Prepared;

@@ -79,6 +79,13 @@ pub trait Node: Any + Send + Sync {
         State::default()
     }
 
+    /// The numbers that the module was built with and that weights must fit: strides, windows, an epsilon.
+    ///
+    /// Model files keep them, so that loading into a model of another architecture is an error.
+    fn config(&self) -> State {
+        State::default()
+    }
+
     /// Takes entries of the given names from `state`; what it does not take stays there.
     ///
     /// # Errors
@@ -113,7 +120,7 @@ pub fn join(parent: &str, child: &str) -> String {
     }
 }
 
-/// Calls `visit` with the dotted name of every node below `root`, parents first. The root itself is not visited.
+/// Calls `visit` with every node and its dotted name, parents first. The root comes first, with an empty name.
 pub fn walk<'a>(root: &'a dyn Node, visit: &mut dyn FnMut(&str, &'a dyn Node)) {
     fn below<'a>(path: &str, node: &'a dyn Node, visit: &mut dyn FnMut(&str, &'a dyn Node)) {
         node.children(&mut |name, child| {
@@ -122,6 +129,7 @@ pub fn walk<'a>(root: &'a dyn Node, visit: &mut dyn FnMut(&str, &'a dyn Node)) {
             below(&path, child, visit);
         });
     }
+    visit("", root);
     below("", root, visit);
 }
 
@@ -134,7 +142,15 @@ pub fn walk_mut(root: &mut dyn Node, visit: &mut dyn FnMut(&str, &mut dyn Node))
             below(&path, child, visit);
         });
     }
+    visit("", root);
     below("", root, visit);
+}
+
+/// True for a node without children.
+pub fn is_leaf(node: &dyn Node) -> bool {
+    let mut leaf = true;
+    node.children(&mut |_, _| leaf = false);
+    leaf
 }
 
 /// The dotted names of all places, in order.
@@ -233,6 +249,10 @@ impl<N: Node> Node for Option<N> {
 
     fn state(&self) -> State {
         self.as_ref().map(Node::state).unwrap_or_default()
+    }
+
+    fn config(&self) -> State {
+        self.as_ref().map(Node::config).unwrap_or_default()
     }
 
     fn load_state(&mut self, state: &mut State) -> Result<()> {

@@ -113,19 +113,18 @@ impl<M: Module> Layer<M> {
             .compute(input)
             .map_err(|e| e.at(&self.path, self.held.kind()))?;
         if let Some(prepared) = &self.prepared {
-            let watched = if self.held.observes(input) {
-                output.observed()
+            if self.held.observes(input) {
+                let watched = prepared.observe(output.observed());
+                watched.map_err(|e| e.at(&self.path, self.held.kind()))?;
             } else {
-                None
-            };
-            prepared
-                .see(watched)
-                .map_err(|e| e.at(&self.path, self.held.kind()))?;
+                prepared.pass_by();
+            }
         }
         if tracing {
             trace::push(Event::Exit {
                 label: self.path.clone(),
                 outputs: ids(&output),
+                rank: output.observed().map_or(0, |v| v.shape().len()),
             });
         }
         Ok(output)
@@ -170,6 +169,12 @@ pub trait Place {
     /// The type that the place was declared for.
     fn declared(&self) -> (TypeId, &'static str);
 
+    /// Whether [`put`](Place::put) will take the module.
+    ///
+    /// # Errors
+    /// [`Error::Signature`].
+    fn accepts(&self, module: &Erased) -> Result<()>;
+
     /// Puts another module of the same signature into the place.
     ///
     /// # Errors
@@ -211,19 +216,23 @@ impl<M: Module> Place for Layer<M> {
         (TypeId::of::<M>(), full)
     }
 
-    fn put(&mut self, module: Erased) -> Result<()> {
-        let offered = module.kind;
-        match module.held.downcast::<Held<M::Input, M::Output>>() {
-            Ok(held) => {
-                self.held = *held;
-                Ok(())
-            }
-            Err(_) => Err(Error::Signature {
-                path: self.path.clone(),
-                declared: std::any::type_name::<M>(),
-                offered: offered.into(),
-            }),
+    fn accepts(&self, module: &Erased) -> Result<()> {
+        if module.held.is::<Held<M::Input, M::Output>>() {
+            return Ok(());
         }
+        Err(Error::Signature {
+            path: self.path.clone(),
+            declared: std::any::type_name::<M>(),
+            offered: module.kind.into(),
+        })
+    }
+
+    fn put(&mut self, module: Erased) -> Result<()> {
+        self.accepts(&module)?;
+        if let Ok(held) = module.held.downcast::<Held<M::Input, M::Output>>() {
+            self.held = *held;
+        }
+        Ok(())
     }
 
     fn qconfig(&self) -> &QConfigSetting {
@@ -262,6 +271,10 @@ impl<M: Module> Node for Layer<M> {
 
     fn state(&self) -> State {
         self.held.state()
+    }
+
+    fn config(&self) -> State {
+        self.held.config()
     }
 
     fn load_state(&mut self, state: &mut State) -> Result<()> {

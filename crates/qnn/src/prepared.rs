@@ -13,7 +13,7 @@ use crate::value::Value;
 pub struct Prepared {
     qconfig: QConfig,
     observer: Option<Mutex<Box<dyn Observer>>>,
-    visited: AtomicBool,
+    passed_by: AtomicBool,
 }
 
 impl Prepared {
@@ -23,7 +23,7 @@ impl Prepared {
         Prepared {
             qconfig,
             observer: Some(Mutex::new(observer)),
-            visited: AtomicBool::new(false),
+            passed_by: AtomicBool::new(false),
         }
     }
 
@@ -32,7 +32,7 @@ impl Prepared {
         Prepared {
             qconfig,
             observer: None,
-            visited: AtomicBool::new(false),
+            passed_by: AtomicBool::new(false),
         }
     }
 
@@ -49,17 +49,21 @@ impl Prepared {
             .map(|o| o.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// True if a forward pass came by.
-    pub fn visited(&self) -> bool {
-        self.visited.load(Ordering::Relaxed)
+    /// True if a pass came by whose output has no range of its own (a scalar operation of a functional).
+    pub fn passed_by(&self) -> bool {
+        self.passed_by.load(Ordering::Relaxed)
     }
 
-    /// Takes note of a pass and of the float value that it gave, if that is to be observed.
-    pub(crate) fn see(&self, value: Option<&Value>) -> Result<()> {
-        self.visited.store(true, Ordering::Relaxed);
+    /// Shows the observer the float value that a pass gave.
+    pub(crate) fn observe(&self, value: Option<&Value>) -> Result<()> {
         if let (Some(mut observer), Some(Value::Float(var))) = (self.observer(), value) {
             observer.observe(var.untraced())?;
         }
         Ok(())
+    }
+
+    /// Takes note of a pass that is not to be observed.
+    pub(crate) fn pass_by(&self) {
+        self.passed_by.store(true, Ordering::Relaxed);
     }
 }

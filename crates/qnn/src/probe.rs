@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use qtensor_core::DType;
 use qtensor_core::choose_qparams::{DEFAULT_EPS, QuantRange, calculate_qparams};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, cure};
 use crate::value::{Value, ValueKind};
 
 /// One place that got a value of the wrong kind.
@@ -26,10 +26,6 @@ pub struct Misfit {
 
 impl std::fmt::Display for Misfit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let stub = match self.expected {
-            ValueKind::Quantized => "a QuantStub is missing before it",
-            ValueKind::Float => "a DeQuantStub is missing before it, or a qconfig for it",
-        };
         let Misfit {
             path,
             module,
@@ -38,7 +34,8 @@ impl std::fmt::Display for Misfit {
         } = self;
         write!(
             f,
-            "{path} ({module}) takes {expected} values and gets {actual} ones: {stub}"
+            "{path} ({module}) takes {expected} values and gets {actual} ones: {}",
+            cure(module, *expected)
         )
     }
 }

@@ -1,8 +1,8 @@
 //! `Sequential`: modules one after the other.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::module::{Module, Node};
-use crate::place::{Held, Layer};
+use crate::place::{Held, Layer, Place};
 use crate::value::Value;
 
 /// A chain of modules from value to value, each in a place named by its index.
@@ -30,21 +30,43 @@ impl Sequential {
         Sequential::default()
     }
 
-    /// Appends a module in a place of its own, named by the next index.
-    pub fn push<M: Module<Input = Value, Output = Value>>(self, module: M) -> Sequential {
-        let name = self.steps.len().to_string();
-        self.push_named(&name, module)
+    /// Appends a module in a place of its own, named by the next free index.
+    pub fn push<M: Module<Input = Value, Output = Value>>(mut self, module: M) -> Sequential {
+        let free = (self.steps.len()..)
+            .map(|i| i.to_string())
+            .find(|name| !self.has(name));
+        self.append(free.unwrap_or_default(), module);
+        self
     }
 
     /// Appends a module under a name.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a name that is taken, empty, or has a dot.
     pub fn push_named<M: Module<Input = Value, Output = Value>>(
         mut self,
         name: &str,
         module: M,
-    ) -> Sequential {
-        self.steps
-            .push((name.to_string(), Box::new(Layer::new(module))));
-        self
+    ) -> Result<Sequential> {
+        if name.is_empty() || name.contains('.') || self.has(name) {
+            let what = format!("the name {name:?} is taken, empty, or has a dot");
+            return Err(Error::Config {
+                module: "Sequential",
+                what,
+            });
+        }
+        self.append(name.to_string(), module);
+        Ok(self)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.steps.iter().any(|(taken, _)| taken == name)
+    }
+
+    fn append<M: Module<Input = Value, Output = Value>>(&mut self, name: String, module: M) {
+        let mut place = Layer::new(module);
+        place.set_path(&name);
+        self.steps.push((name, Box::new(place)));
     }
 
     /// The number of modules.

@@ -33,6 +33,15 @@ impl Entry {
         }
     }
 
+    /// The shape of a tensor, float or quantized.
+    pub fn shape(&self) -> Option<&[usize]> {
+        match self {
+            Entry::Tensor(t) => Some(t.shape()),
+            Entry::QTensor(q) => Some(q.shape()),
+            Entry::Real(_) | Entry::Ints(_) | Entry::Text(_) => None,
+        }
+    }
+
     /// Bytes that the entry's numbers take.
     pub fn bytes(&self) -> usize {
         match self {
@@ -72,6 +81,17 @@ impl State {
     /// Adds an entry in place.
     pub fn insert(&mut self, key: &str, entry: Entry) {
         self.0.insert(key.to_string(), entry);
+    }
+
+    /// The entry of that name.
+    pub fn get(&self, key: &str) -> Option<&Entry> {
+        self.0.get(key)
+    }
+
+    /// This state with the entries of another, which win.
+    pub fn merged(mut self, other: State) -> State {
+        self.0.extend(other.0);
+        self
     }
 
     /// The entries in order.

@@ -1,9 +1,10 @@
 //! The walk, the derive macro, places and float modules.
 
 use qnn::{
-    AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, Dropout, Entry, Error, Flatten,
-    FloatFunctional, Identity, Layer, Linear, MaxPool2d, Module, Node, PoolConfig, Prepared, ReLU,
-    ReLU6, Result, Sequential, State, Value, describe, manual_seed, name_places, paths, walk,
+    AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, ConvGeometry, Dropout, Entry, Error,
+    Flatten, FloatFunctional, Identity, Layer, Linear, MaxPool2d, Module, Node, PoolConfig,
+    Prepared, ReLU, ReLU6, Result, Sequential, State, Value, describe, manual_seed, name_places,
+    paths, walk,
 };
 use qobserve::QConfig;
 use qtensor_core::Tensor;
@@ -162,6 +163,27 @@ fn impossible_configurations_are_refused_with_their_numbers() {
     assert!(Conv2d::config(3, 4, 3).stride(0).build().is_err());
     assert!(Conv2d::config(0, 4, 3).build().is_err());
     assert!(Linear::new(0, 4).is_err() && BatchNorm2d::new(0).is_err());
+    assert!(
+        Conv2d::from_parts(
+            Tensor::zeros(&[8, 3, 1, 1]).unwrap(),
+            None,
+            ConvGeometry {
+                kernel_size: [1, 1],
+                stride: [1, 1],
+                padding: [0, 0],
+                dilation: [1, 1],
+                groups: usize::MAX,
+            }
+        )
+        .is_err()
+    );
+    let rank = Linear::from_parts(Tensor::zeros(&[2, 3, 4]).unwrap(), None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        rank.contains("[2, 3, 4]") && rank.contains("got 3"),
+        "{rank}"
+    );
     let wrong_bias = Linear::from_parts(
         Tensor::zeros(&[2, 3]).unwrap(),
         Some(Tensor::zeros(&[3]).unwrap()),
@@ -211,7 +233,7 @@ fn functionals_compute_and_watch_only_what_has_a_range_of_its_own() {
     assert_eq!(values(f.mul_scalar(&a, 100.0)), [100.0, -300.0]);
     assert!(
         !f.prepared().unwrap().observer().unwrap().has_observed()
-            && f.prepared().unwrap().visited()
+            && f.prepared().unwrap().passed_by()
     );
     assert_eq!(values(f.add(&a, &b)), [3.0, -2.0]);
     assert_eq!(values(f.add_relu(&a, &b)), [3.0, 0.0]);
@@ -229,7 +251,8 @@ fn functionals_compute_and_watch_only_what_has_a_range_of_its_own() {
 fn a_sequence_names_its_steps_and_says_where_it_fails() {
     let mut net = Sequential::new()
         .push(ReLU)
-        .push_named("head", Linear::new(3, 1).unwrap());
+        .push_named("head", Linear::new(3, 1).unwrap())
+        .unwrap();
     assert_eq!(paths(&net), ["0", "head"]);
     assert_eq!(net.len(), 2);
     name_places(&mut net);
@@ -240,5 +263,19 @@ fn a_sequence_names_its_steps_and_says_where_it_fails() {
     assert!(error.starts_with("head (Linear)"), "{error}");
     let mut kinds = Vec::new();
     walk(&net, &mut |_, node| kinds.push(node.kind()));
-    assert_eq!(kinds, ["ReLU", "Linear"]);
+    assert_eq!(kinds, ["Sequential", "ReLU", "Linear"]);
+    for taken in ["0", "head", "", "a.b"] {
+        let again = Sequential::new()
+            .push(ReLU)
+            .push_named("head", ReLU)
+            .unwrap()
+            .push_named(taken, ReLU);
+        assert!(matches!(again, Err(Error::Config { .. })), "{taken:?}");
+    }
+    let free = Sequential::new()
+        .push_named("1", ReLU)
+        .unwrap()
+        .push(ReLU)
+        .push(ReLU);
+    assert_eq!(paths(&free), ["1", "2", "3"]);
 }

@@ -84,10 +84,24 @@ impl<const D: usize> Conv<D> {
         bias: Option<Tensor>,
         geometry: ConvGeometry<D>,
     ) -> Result<Conv<D>> {
+        Self::check_parts(weight.shape(), bias.as_ref(), &geometry)?;
+        Ok(Conv {
+            weight: weight.into(),
+            bias: bias.map(Parameter::new),
+            geometry,
+        })
+    }
+
+    /// Refuses a weight, a bias and a geometry that contradict each other.
+    pub(crate) fn check_parts(
+        weight: &[usize],
+        bias: Option<&Tensor>,
+        geometry: &ConvGeometry<D>,
+    ) -> Result<()> {
         let module = Self::KIND;
-        if weight.rank() != D + 2 || weight.shape()[2..] != geometry.kernel_size {
-            let out = weight.shape().first().copied().unwrap_or(0);
-            let per_group = weight.shape().get(1).copied().unwrap_or(0);
+        if weight.len() != D + 2 || weight[2..] != geometry.kernel_size {
+            let out = weight.first().copied().unwrap_or(0);
+            let per_group = weight.get(1).copied().unwrap_or(0);
             let expected = [out, per_group]
                 .into_iter()
                 .chain(geometry.kernel_size)
@@ -96,18 +110,18 @@ impl<const D: usize> Conv<D> {
                 module,
                 key: "weight".into(),
                 expected,
-                actual: weight.shape().to_vec(),
+                actual: weight.to_vec(),
             });
         }
-        let out_channels = weight.shape()[0];
+        let out_channels = weight[0];
         ConvConfig {
-            in_channels: weight.shape()[1] * geometry.groups,
+            in_channels: weight[1].saturating_mul(geometry.groups),
             out_channels,
             bias: bias.is_some(),
-            geometry,
+            geometry: *geometry,
         }
         .validate(module)?;
-        if let Some(b) = &bias
+        if let Some(b) = bias
             && b.shape() != [out_channels]
         {
             return Err(Error::StateShape {
@@ -117,11 +131,7 @@ impl<const D: usize> Conv<D> {
                 actual: b.shape().to_vec(),
             });
         }
-        Ok(Conv {
-            weight: weight.into(),
-            bias: bias.map(Parameter::new),
-            geometry,
-        })
+        Ok(())
     }
 
     /// The weight.
@@ -164,6 +174,10 @@ impl<const D: usize> Node for Conv<D> {
         State::default()
             .with_tensor("weight", Some(self.weight()))
             .with_tensor("bias", self.bias())
+    }
+
+    fn config(&self) -> State {
+        self.geometry.save(State::default())
     }
 
     fn load_state(&mut self, state: &mut State) -> Result<()> {

@@ -69,7 +69,13 @@ impl Linear {
             })
         };
         if weight.rank() != 2 {
-            return refuse("weight", vec![0, 0], weight.shape());
+            return Err(qtensor_core::Error::Rank {
+                operation: "Linear weight",
+                expected: "2 (out_features, in_features)".into(),
+                actual: weight.rank(),
+                shape: weight.shape().to_vec(),
+            }
+            .into());
         }
         let out = weight.shape()[0];
         match &bias {

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::float::conv::by_dims;
 use crate::module::{Module, Node};
 use crate::parameter::Parameter;
-use crate::state::State;
+use crate::state::{Entry, State};
 use crate::value::Value;
 
 /// `y = (x − mean) / √(var + eps) · γ + β` for each channel, with the running statistics.
@@ -98,6 +98,10 @@ impl<const D: usize> Node for BatchNorm<D> {
             .with_tensor("bias", Some(self.bias()))
             .with_tensor("running_mean", Some(&self.running_mean))
             .with_tensor("running_var", Some(&self.running_var))
+    }
+
+    fn config(&self) -> State {
+        State::default().with("eps", Entry::Real(self.eps.into()))
     }
 
     fn load_state(&mut self, state: &mut State) -> Result<()> {

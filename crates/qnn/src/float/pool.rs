@@ -6,6 +6,7 @@ use crate::config::{PoolConfig, Sizes};
 use crate::error::Result;
 use crate::float::conv::{by_dims, check_rank};
 use crate::module::{Module, Node};
+use crate::state::State;
 use crate::value::Value;
 
 /// The maximum of each window; padding never wins.
@@ -87,6 +88,10 @@ impl<const D: usize> Node for MaxPool<D> {
     fn extra_repr(&self) -> String {
         self.0.repr()
     }
+
+    fn config(&self) -> State {
+        self.0.save(State::default())
+    }
 }
 
 impl<const D: usize> Module for MaxPool<D> {
@@ -110,6 +115,10 @@ impl<const D: usize> Node for AvgPool<D> {
     fn extra_repr(&self) -> String {
         self.0.repr()
     }
+
+    fn config(&self) -> State {
+        self.0.save(State::default())
+    }
 }
 
 impl<const D: usize> Module for AvgPool<D> {
@@ -132,6 +141,10 @@ impl<const D: usize> Node for AdaptiveAvgPool<D> {
 
     fn extra_repr(&self) -> String {
         format!("output_size={:?}", self.0)
+    }
+
+    fn config(&self) -> State {
+        State::default().with_sizes("output_size", &self.0)
     }
 }
 

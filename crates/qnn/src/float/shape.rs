@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::module::{Module, Node};
+use crate::state::State;
 use crate::value::Value;
 
 /// Returns its input. Fusion leaves it where a batch norm or an activation was.
@@ -68,6 +69,10 @@ impl Node for Flatten {
 
     fn extra_repr(&self) -> String {
         format!("start_dim={}", self.start_dim)
+    }
+
+    fn config(&self) -> State {
+        State::default().with_sizes("start_dim", &[self.start_dim])
     }
 }
 

@@ -2,6 +2,7 @@
 
 use qops::quantized::Activation;
 
+use super::rectified::Rectified;
 use crate::error::Result;
 use crate::float::{BatchNorm, Conv, Linear};
 use crate::module::{Module, Node};
@@ -31,6 +32,14 @@ impl Rectifier {
         [Rectifier::ReLU, Rectifier::ReLU6]
             .into_iter()
             .find(|r| r.name() == name)
+    }
+
+    /// The kind of a module with this rectifier behind it.
+    pub(crate) fn kind_of<M: Rectified>(self) -> &'static str {
+        match self {
+            Rectifier::ReLU => M::WITH_RELU,
+            Rectifier::ReLU6 => M::WITH_RELU6,
+        }
     }
 
     /// The clamp that it is for a requantizing kernel.
@@ -85,44 +94,9 @@ impl<M> Fused<M> {
     }
 }
 
-/// The kind of a module with a rectifier; modules of other kinds are never fused so.
-pub(crate) fn fused_kind(module: &'static str, rectifier: Rectifier) -> &'static str {
-    match (module, rectifier) {
-        ("Conv1d", Rectifier::ReLU) => "ConvReLU1d",
-        ("Conv2d", Rectifier::ReLU) => "ConvReLU2d",
-        ("Conv3d", Rectifier::ReLU) => "ConvReLU3d",
-        ("Linear", Rectifier::ReLU) => "LinearReLU",
-        ("BatchNorm1d", Rectifier::ReLU) => "BNReLU1d",
-        ("BatchNorm2d", Rectifier::ReLU) => "BNReLU2d",
-        ("BatchNorm3d", Rectifier::ReLU) => "BNReLU3d",
-        ("Conv1d", Rectifier::ReLU6) => "ConvReLU6_1d",
-        ("Conv2d", Rectifier::ReLU6) => "ConvReLU6_2d",
-        ("Conv3d", Rectifier::ReLU6) => "ConvReLU6_3d",
-        ("Linear", Rectifier::ReLU6) => "LinearReLU6",
-        ("BatchNorm1d", Rectifier::ReLU6) => "BNReLU6_1d",
-        ("BatchNorm2d", Rectifier::ReLU6) => "BNReLU6_2d",
-        ("BatchNorm3d", Rectifier::ReLU6) => "BNReLU6_3d",
-        ("QuantizedConv1d", Rectifier::ReLU) => "QuantizedConvReLU1d",
-        ("QuantizedConv2d", Rectifier::ReLU) => "QuantizedConvReLU2d",
-        ("QuantizedConv3d", Rectifier::ReLU) => "QuantizedConvReLU3d",
-        ("QuantizedLinear", Rectifier::ReLU) => "QuantizedLinearReLU",
-        ("QuantizedBatchNorm1d", Rectifier::ReLU) => "QuantizedBNReLU1d",
-        ("QuantizedBatchNorm2d", Rectifier::ReLU) => "QuantizedBNReLU2d",
-        ("QuantizedBatchNorm3d", Rectifier::ReLU) => "QuantizedBNReLU3d",
-        ("QuantizedConv1d", Rectifier::ReLU6) => "QuantizedConvReLU6_1d",
-        ("QuantizedConv2d", Rectifier::ReLU6) => "QuantizedConvReLU6_2d",
-        ("QuantizedConv3d", Rectifier::ReLU6) => "QuantizedConvReLU6_3d",
-        ("QuantizedLinear", Rectifier::ReLU6) => "QuantizedLinearReLU6",
-        ("QuantizedBatchNorm1d", Rectifier::ReLU6) => "QuantizedBNReLU6_1d",
-        ("QuantizedBatchNorm2d", Rectifier::ReLU6) => "QuantizedBNReLU6_2d",
-        ("QuantizedBatchNorm3d", Rectifier::ReLU6) => "QuantizedBNReLU6_3d",
-        _ => "Fused",
-    }
-}
-
-impl<M: Node> Node for Fused<M> {
+impl<M: Rectified> Node for Fused<M> {
     fn kind(&self) -> &'static str {
-        fused_kind(self.module.kind(), self.rectifier)
+        self.rectifier.kind_of::<M>()
     }
 
     fn extra_repr(&self) -> String {
@@ -131,6 +105,10 @@ impl<M: Node> Node for Fused<M> {
 
     fn state(&self) -> State {
         self.module.state()
+    }
+
+    fn config(&self) -> State {
+        self.module.config()
     }
 
     fn load_state(&mut self, state: &mut State) -> Result<()> {
@@ -142,7 +120,7 @@ impl<M: Node> Node for Fused<M> {
     }
 }
 
-impl<M: Module<Input = Value, Output = Value>> Module for Fused<M> {
+impl<M: Rectified + Module<Input = Value, Output = Value>> Module for Fused<M> {
     type Input = Value;
     type Output = Value;
 

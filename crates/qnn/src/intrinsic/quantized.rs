@@ -2,7 +2,8 @@
 
 use qobserve::ObserverFactory;
 
-use super::fused::{self, Rectifier, fused_kind};
+use super::fused::{self, Rectifier};
+use super::rectified::Rectified;
 use crate::error::{Error, Result};
 use crate::module::{Module, Node};
 use crate::quantized::{BatchNorm, Conv, Linear, QParams};
@@ -27,6 +28,8 @@ pub type ConvReLU3d = ConvReLU<3>;
 pub type LinearReLU = Fused<Linear>;
 /// An int8 batch norm with a rectifier.
 pub type BNReLU<const D: usize> = Fused<BatchNorm<D>>;
+/// An int8 batch norm of `(N, C)` or `(N, C, L)` with a rectifier.
+pub type BNReLU1d = BNReLU<1>;
 /// An int8 batch norm of `(N, C, H, W)` with a rectifier.
 pub type BNReLU2d = BNReLU<2>;
 /// An int8 batch norm of `(N, C, D, H, W)` with a rectifier.
@@ -110,13 +113,17 @@ impl<Q> Fused<Q> {
     }
 }
 
-impl<Q: Node> Node for Fused<Q> {
+impl<Q: Rectified> Node for Fused<Q> {
     fn kind(&self) -> &'static str {
-        fused_kind(self.module.kind(), self.rectifier)
+        self.rectifier.kind_of::<Q>()
     }
 
     fn extra_repr(&self) -> String {
         self.module.extra_repr()
+    }
+
+    fn config(&self) -> State {
+        self.module.config()
     }
 
     fn state(&self) -> State {

@@ -57,8 +57,7 @@ impl<const D: usize> Conv<D> {
         geometry: ConvGeometry<D>,
         output: QParams,
     ) -> Result<Conv<D>> {
-        // The float module's checks hold for the integers too.
-        float::Conv::from_parts(Tensor::zeros(weight.shape())?, bias.clone(), geometry)?;
+        float::Conv::check_parts(weight.shape(), bias.as_ref(), &geometry)?;
         Ok(Conv {
             packed: PackedConv::new(&weight, bias.as_ref(), &geometry.spec()?)?,
             geometry,
@@ -66,7 +65,7 @@ impl<const D: usize> Conv<D> {
         })
     }
 
-    /// Restores a module that [`state`](Node::state) described.
+    /// Restores a module that [`state`](Node::state) and [`config`](Node::config) described together.
     ///
     /// # Errors
     /// A missing entry, one of another type, or numbers that contradict each other.
@@ -128,8 +127,11 @@ impl<const D: usize> Node for Conv<D> {
 
     fn state(&self) -> State {
         let weight = State::default().with("weight", Entry::QTensor(self.weight().clone()));
-        self.output
-            .save(self.geometry.save(weight.with_tensor("bias", self.bias())))
+        self.output.save(weight.with_tensor("bias", self.bias()))
+    }
+
+    fn config(&self) -> State {
+        self.geometry.save(State::default())
     }
 }
 

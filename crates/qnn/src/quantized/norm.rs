@@ -38,7 +38,7 @@ impl<const D: usize> BatchNorm<D> {
         }
     }
 
-    /// Restores a module that [`state`](Node::state) described.
+    /// Restores a module that [`state`](Node::state) and [`config`](Node::config) described together.
     ///
     /// # Errors
     /// A missing entry, one of another type, or shapes that contradict each other.
@@ -93,11 +93,11 @@ impl<const D: usize> Node for BatchNorm<D> {
     }
 
     fn state(&self) -> State {
-        self.output.save(
-            self.norm
-                .state()
-                .with("eps", Entry::Real(self.norm.eps().into())),
-        )
+        self.output.save(self.norm.state())
+    }
+
+    fn config(&self) -> State {
+        self.norm.config()
     }
 }
 

@@ -41,6 +41,15 @@ impl QParams {
         }
     }
 
+    /// The scale with six decimals, or with an exponent where those would hide it.
+    pub fn scale_text(&self) -> String {
+        if self.scale < 1e-3 {
+            format!("{:.4e}", self.scale)
+        } else {
+            format!("{:.6}", self.scale)
+        }
+    }
+
     pub(crate) fn out(self) -> OutQParams {
         OutQParams {
             scale: self.scale,
@@ -89,6 +98,11 @@ impl QParams {
 
 impl std::fmt::Display for QParams {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "scale={:.6}, zero_point={}", self.scale, self.zero_point)
+        write!(
+            f,
+            "scale={}, zero_point={}",
+            self.scale_text(),
+            self.zero_point
+        )
     }
 }

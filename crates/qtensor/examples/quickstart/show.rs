@@ -69,6 +69,9 @@ pub fn print(chains: &[Vec<String>], report: &Report, m: &Measured, path: &Path,
         "Kernels: {isa}. Threads: {}.",
         std::thread::available_parallelism().map_or(1, |n| n.get())
     );
+    if m.int8_us >= m.float_us {
+        println!("int8 was not faster in this run; is the machine busy, or QTENSOR_ISA set?");
+    }
     if kept {
         println!("The int8 model is in {}.", path.display());
     }
