@@ -1,0 +1,97 @@
+//! The layers that are measured, named after the networks they are typical of.
+
+use qkernels_x86::{ConvShape, PoolShape};
+
+/// Rows, outputs and inputs of a linear layer.
+pub type Linear = [usize; 3];
+
+/// A square product; the feed-forward layer of BERT-base for 128 tokens, and for one.
+pub const LINEAR: [Linear; 3] = [[1024, 1024, 1024], [128, 768, 3072], [1, 768, 3072]];
+
+/// `linear-MxNxK`.
+pub fn linear_name([m, n, k]: Linear) -> String {
+    format!("linear-{m}x{n}x{k}")
+}
+
+/// Convolutions of residual and mobile networks: the stem, the two halves of a bottleneck, a depthwise layer.
+pub const CONV: [(&str, ConvShape); 4] = [
+    ("conv3x3-56x56x64", square(64, 64, 1, 56, 3, 1)),
+    ("conv1x1-56x56x64to256", square(64, 256, 1, 56, 1, 1)),
+    ("depthwise3x3-28x28x192", square(192, 192, 192, 28, 3, 1)),
+    ("stem3x3s2-224x224x3to32", square(3, 32, 1, 224, 3, 2)),
+];
+
+/// A max pool between stem and body.
+pub const MAX_POOL: (&str, PoolShape) = ("maxpool3x3s2-112x112x64", window(64, 112, 3, 2, 1));
+
+/// An average pool between two stages.
+pub const AVG_POOL: (&str, PoolShape) = ("avgpool2x2s2-56x56x256", window(256, 56, 2, 2, 0));
+
+/// Elements of the elementwise benches: the output of a bottleneck, 56 x 56 x 256.
+pub const ELEMENTS: usize = 56 * 56 * 256;
+
+/// One image of `side * side`, "same" padding.
+const fn square(
+    in_channels: usize,
+    out_channels: usize,
+    groups: usize,
+    side: usize,
+    kernel: usize,
+    stride: usize,
+) -> ConvShape {
+    ConvShape {
+        batch: 1,
+        in_channels,
+        out_channels,
+        groups,
+        input: [1, side, side],
+        kernel: [1, kernel, kernel],
+        stride: [1, stride, stride],
+        padding: [0, kernel / 2, kernel / 2],
+        dilation: [1; 3],
+    }
+}
+
+/// Windows over one image of `side * side`.
+const fn window(
+    channels: usize,
+    side: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+) -> PoolShape {
+    PoolShape {
+        batch: 1,
+        channels,
+        input: [1, side, side],
+        kernel: [1, kernel, kernel],
+        stride: [1, stride, stride],
+        padding: [0, padding, padding],
+        dilation: [1; 3],
+        ceil_mode: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_tell_the_output() {
+        let outputs: Vec<_> = CONV.iter().map(|(_, shape)| shape.output()[2]).collect();
+        assert_eq!(outputs, [56, 56, 28, 112]);
+        assert_eq!(MAX_POOL.1.output(), [1, 56, 56]);
+        assert_eq!(AVG_POOL.1.output(), [1, 28, 28]);
+        assert_eq!(linear_name(LINEAR[2]), "linear-1x768x3072");
+    }
+
+    #[test]
+    fn every_shape_is_valid() {
+        for (name, shape) in CONV {
+            assert_eq!(shape.validate(), Ok(()), "{name}");
+        }
+        for (name, shape) in [MAX_POOL, AVG_POOL] {
+            assert_eq!(shape.validate(), Ok(()), "{name}");
+        }
+    }
+}
