@@ -77,23 +77,40 @@ pub(super) fn widen_rows(
     out: &mut [WideLine],
 ) {
     assert!(isa.tier() >= Tier::Avx2);
+    check_widening(rows, offset, quads, row_lines, out.len());
     let len = quads * QUAD;
-    assert!(offset + len <= rows.span());
-    assert!(row_lines * 32 >= rows.segments() * len && out.len() >= rows.rows() * row_lines);
-    // SAFETY: the token proves AVX2; the lines above assert the lengths relied on.
+    // SAFETY: the token proves AVX2; `check_widening` asserted the lengths relied on.
     unsafe { widen_rows_impl(rows, offset, len, row_lines, out) }
+}
+
+/// Asserts that what [`widen_rows`] reads lies within the segments, and what it writes within `lines` lines.
+/// By division and subtraction, because release builds wrap around on overflow.
+fn check_widening(rows: &RowTable, offset: usize, quads: usize, row_lines: usize, lines: usize) {
+    assert!(
+        offset <= rows.span() && quads <= (rows.span() - offset) / QUAD,
+        "the group must lie within the segment"
+    );
+    let len = quads * QUAD;
+    assert!(
+        len == 0 || rows.segments() <= row_lines.saturating_mul(32) / len,
+        "a row's segments must fit into its lines"
+    );
+    assert!(
+        row_lines <= lines / rows.rows(),
+        "the output must hold every row"
+    );
 }
 
 /// Splits every line of a panel into its first and last two products, as 16-bit integers.
 pub(super) fn widen_panel(isa: Isa, lines: &[Line], out: &mut [WideLine]) {
     assert!(isa.tier() >= Tier::Avx2);
-    assert!(out.len() >= 2 * lines.len());
+    assert!(lines.len() <= out.len() / 2);
     // SAFETY: the token proves AVX2; the length is asserted above.
     unsafe { widen_panel_impl(lines, out) }
 }
 
 /// # Safety
-/// Needs AVX2 and the lengths asserted by [`widen_rows`].
+/// Needs AVX2 and the lengths asserted by [`check_widening`].
 #[target_feature(enable = "avx2")]
 unsafe fn widen_rows_impl(
     rows: &RowTable,
@@ -303,5 +320,48 @@ unsafe fn finish(acc: [__m256i; 2], epilogue: &mut Epilogue, m: usize) {
             _mm_storeu_si128(row.as_mut_ptr().cast(), bytes);
             core::ptr::copy_nonoverlapping(row.as_ptr(), out, epilogue.columns);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::rows::RowBuffer;
+
+    /// Two rows of two segments of twelve bytes.
+    fn widen(offset: usize, quads: usize, row_lines: usize, lines: usize) {
+        let mut buffer = RowBuffer::default();
+        let rows = buffer.table(&[0; 36], &[], &[0, 12, 6, 24], 2, 12);
+        check_widening(&rows, offset, quads, row_lines, lines);
+    }
+
+    #[test]
+    fn rows_that_fit_pass() {
+        widen(0, 3, 1, 2);
+        widen(4, 2, 1, 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "within the segment")]
+    fn an_offset_that_wraps_is_refused() {
+        widen(usize::MAX - 3, 1, 1, 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "within the segment")]
+    fn quads_that_wrap_are_refused() {
+        widen(0, 1 << (usize::BITS - 2), 1, 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "into its lines")]
+    fn rows_without_lines_are_refused() {
+        widen(0, 3, 0, 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "hold every row")]
+    fn lines_that_wrap_are_refused() {
+        widen(0, 3, 1 << (usize::BITS - 1), 2);
     }
 }

@@ -89,7 +89,10 @@ impl<'a> RowTable<'a> {
         offset: usize,
         len: usize,
     ) -> &'a [u8] {
-        assert!(row < self.rows && offset + len <= self.span);
+        assert!(
+            row < self.rows && len <= self.span && offset <= self.span - len,
+            "the part must lie within the segment"
+        );
         let pointer = self.pointers[segment * self.rows + row];
         // SAFETY: `RowBuffer::table` asserted that `span` bytes behind the pointer belong to a slice
         // borrowed for `'a`, and the line above that this part lies within the span.
@@ -111,6 +114,14 @@ mod tests {
         assert_eq!(table.segment(0, 1, 1, 2), [5, 6]);
         assert_eq!(table.segment(1, 0, 0, 3), [7, 8, 9]);
         assert_eq!(table.segment(1, 1, 2, 1), [5]);
+    }
+
+    #[test]
+    #[should_panic(expected = "within the segment")]
+    fn a_part_that_wraps_around_is_refused() {
+        let mut buffer = RowBuffer::default();
+        let table = buffer.table(&[0; 6], &[], &[0, 3], 2, 3);
+        table.segment(0, 1, usize::MAX, 2);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What a micro-kernel is asked to do, checked before it starts.
 //!
 //! A tile is a few rows times a few panels of the output. Kernels trust the lengths asserted by
-//! [`Tile::check`] and [`WideTile::check`](super::wide::WideTile::check), and nothing else.
+//! [`Tile::check`] and [`WideTile::check`](super::wide::WideTile::check), and nothing else. Release builds wrap
+//! around on overflow, so bounds are compared by division, subtraction or checked products: no sum or product of
+//! unchecked numbers stands in an assertion.
 
 use qtensor_core::requant::OutputRange;
 
@@ -25,15 +27,32 @@ pub(crate) struct Epilogue<'a> {
 }
 
 impl Epilogue<'_> {
-    /// Asserts that values exist for every column and that the output holds every row.
+    /// Asserts that values exist for every column, that the output holds every row, and that
+    /// requantized values are bytes. `height` and `panels` are at least 1.
     pub(super) fn check(&self, height: usize, panels: usize) {
-        assert!(self.start.len() >= panels * PANEL && self.multipliers.len() >= panels * PANEL);
-        assert!(self.columns > (panels - 1) * PANEL && self.columns <= panels * PANEL);
+        let values = self.start.len().min(self.multipliers.len());
+        assert!(
+            panels <= values / PANEL,
+            "every column needs a start value and a multiplier"
+        );
+        // No overflow: a slice is that long.
+        let columns = (panels - 1) * PANEL..=panels * PANEL;
+        assert!(
+            columns.contains(&self.columns) && self.columns > *columns.start(),
+            "the panels must be the columns'"
+        );
         assert!(
             height == 1 || self.stride >= self.columns,
             "output rows must not overlap"
         );
-        assert!((height - 1) * self.stride + self.columns <= self.out.len());
+        let last = (height - 1).checked_mul(self.stride);
+        let room = self.out.len().checked_sub(self.columns);
+        assert!(
+            last.is_some() && room.is_some() && last <= room,
+            "the output must hold every row"
+        );
+        let OutputRange { lo, hi, .. } = self.range;
+        assert!(0 <= lo && lo <= hi && hi <= 255, "results must be bytes");
     }
 }
 
@@ -64,10 +83,107 @@ impl Tile<'_> {
     /// Asserts everything a kernel relies on.
     pub(super) fn check(&self) {
         assert!(self.height >= 1 && self.panels >= 1);
-        assert!(self.first + self.height <= self.rows.rows());
-        assert!(self.quads() >= 1);
+        assert!(
+            self.height <= self.rows.rows() && self.first <= self.rows.rows() - self.height,
+            "the tile must lie within the block"
+        );
+        let segments = self.panels.checked_mul(self.rows.segments());
+        assert!(
+            segments.is_some_and(|all| all >= 1 && self.lines.len() / all >= 1),
+            "every segment of every panel needs a line"
+        );
+        // No overflow: `quads` is the quotient of these.
         assert!(self.quads() * self.panels * self.rows.segments() == self.lines.len());
-        assert!(self.offset + self.quads() * QUAD <= self.rows.span());
+        let span = self.rows.span();
+        assert!(
+            self.offset <= span && self.quads() <= (span - self.offset) / QUAD,
+            "the group must lie within the segment"
+        );
         self.epilogue.check(self.height, self.panels);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::rows::RowBuffer;
+
+    /// What one test changes of a valid tile of three rows of two segments and one panel.
+    struct Change {
+        first: usize,
+        height: usize,
+        offset: usize,
+        panels: usize,
+        columns: usize,
+        stride: usize,
+        range: OutputRange,
+    }
+
+    const VALID: Change = Change {
+        first: 1,
+        height: 2,
+        offset: 4,
+        panels: 1,
+        columns: 16,
+        stride: 20,
+        range: OutputRange {
+            zero_point: 7,
+            lo: 0,
+            hi: 255,
+        },
+    };
+
+    fn check(change: Change) {
+        let mut buffer = RowBuffer::default();
+        let rows = buffer.table(&[0; 40], &[], &[0, 8, 16, 4, 12, 20], 3, 12);
+        let tile = Tile {
+            rows: &rows,
+            first: change.first,
+            height: change.height,
+            offset: change.offset,
+            lines: &[Line([0; PANEL * QUAD]); 4],
+            panels: change.panels,
+            epilogue: Epilogue {
+                start: &[0; 16],
+                multipliers: &[0.0; 16],
+                range: change.range,
+                out: &mut [0; 36],
+                stride: change.stride,
+                columns: change.columns,
+            },
+        };
+        tile.check();
+    }
+
+    #[test]
+    fn a_tile_that_fits_passes() {
+        check(VALID);
+    }
+
+    /// Numbers whose sum or product wraps around to something small.
+    macro_rules! refused {
+        ($($name:ident: $message:literal, $($field:ident: $value:expr),*;)*) => {$(
+            #[test]
+            #[should_panic(expected = $message)]
+            fn $name() {
+                check(Change { $($field: $value,)* ..VALID });
+            }
+        )*};
+    }
+    const HALF: usize = 1 << (usize::BITS - 1);
+    refused! {
+        rows_beyond_the_block: "within the block", first: 2;
+        a_first_row_that_wraps: "within the block", first: usize::MAX;
+        an_offset_beyond_the_segment: "within the segment", offset: 8;
+        an_offset_that_wraps: "within the segment", offset: usize::MAX - 3;
+        panels_that_wrap: "needs a line", panels: HALF;
+        a_stride_that_wraps: "hold every row", first: 0, height: 3, stride: HALF;
+        a_short_output: "hold every row", stride: 21;
+        rows_that_overlap: "overlap", stride: 15;
+        more_columns_than_the_panel: "the columns'", columns: 17;
+        no_columns: "the columns'", columns: 0;
+        values_above_a_byte: "must be bytes", range: OutputRange { zero_point: 0, lo: 0, hi: 256 };
+        values_below_a_byte: "must be bytes", range: OutputRange { zero_point: 0, lo: -1, hi: 9 };
+        values_out_of_order: "must be bytes", range: OutputRange { zero_point: 0, lo: 9, hi: 8 };
     }
 }

@@ -66,9 +66,70 @@ impl WideTile<'_> {
     /// Asserts everything a kernel relies on.
     pub(super) fn check(&self) {
         assert!(self.height >= 1);
-        // A row holds 4 bytes for each wide line of weights.
-        assert!(self.row_lines * 64 >= self.lines.len() * QUAD);
-        assert!(self.rows.len() >= self.height * self.row_lines);
+        // A row holds 4 bytes for each wide line of weights. By division, because release builds wrap around.
+        assert!(
+            self.lines.len().div_ceil(64 / QUAD) <= self.row_lines,
+            "a row must hold an operand for every line"
+        );
+        assert!(
+            self.row_lines <= self.rows.len() / self.height,
+            "there must be lines for every row"
+        );
         self.epilogue.check(self.height, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::PANEL;
+    use qtensor_core::requant::OutputRange;
+
+    fn check(row_lines: usize, height: usize, lines: usize) {
+        let (rows, lines) = ([WideLine::default(); 4], vec![WideLine::default(); lines]);
+        let range = OutputRange {
+            zero_point: 0,
+            lo: 0,
+            hi: 255,
+        };
+        let tile = WideTile {
+            rows: &rows,
+            row_lines,
+            height,
+            lines: &lines,
+            epilogue: Epilogue {
+                start: &[0; PANEL],
+                multipliers: &[0.0; PANEL],
+                range,
+                out: &mut [0; 4 * PANEL],
+                stride: PANEL,
+                columns: PANEL,
+            },
+        };
+        tile.check();
+    }
+
+    #[test]
+    fn a_tile_that_fits_passes() {
+        check(2, 2, 32);
+        check(1, 4, 16);
+    }
+
+    #[test]
+    #[should_panic(expected = "an operand for every line")]
+    fn short_rows_are_refused() {
+        check(2, 2, 33);
+    }
+
+    #[test]
+    #[should_panic(expected = "lines for every row")]
+    fn missing_rows_are_refused() {
+        check(2, 3, 32);
+    }
+
+    #[test]
+    #[should_panic(expected = "lines for every row")]
+    fn lines_that_wrap_are_refused() {
+        check(1 << (usize::BITS - 1), 2, 32);
     }
 }
