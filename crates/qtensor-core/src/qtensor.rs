@@ -355,6 +355,16 @@ impl QTensor {
         Ok(())
     }
 
+    /// The integers of an 8-bit tensor as mutable bytes (a signed one's in two's complement) in the memory order of
+    /// `format`, if they lie so and no other tensor shares them; see [`Tensor::dense_slice_mut`].
+    pub fn dense_bytes_mut(&mut self, format: MemoryFormat) -> Option<&mut [u8]> {
+        match &mut self.ints {
+            IntTensor::U8(t) => t.dense_slice_mut(format),
+            IntTensor::I8(t) => t.dense_slice_mut(format).map(bytemuck::cast_slice_mut),
+            IntTensor::I32(_) => None,
+        }
+    }
+
     /// True if both have the same type, map, shape and integers.
     pub fn equal(&self, other: &QTensor) -> bool {
         self == other

@@ -313,6 +313,17 @@ impl<T: Element> Tensor<T> {
         &mut self.storage_mut()[start..start + numel]
     }
 
+    /// The elements as a mutable slice in the memory order of `format`, if they lie so and no other tensor shares
+    /// them. This is how operators write into a tensor that exists, without a copy.
+    pub fn dense_slice_mut(&mut self, format: MemoryFormat) -> Option<&mut [T]> {
+        if !self.layout.is_dense_in(format) {
+            return None;
+        }
+        let (start, numel) = (self.layout.offset(), self.numel());
+        let storage = Arc::get_mut(&mut self.storage)?;
+        Some(&mut storage.as_mut_slice()[start..start + numel])
+    }
+
     /// Makes this tensor the only owner of storage without overlapping elements.
     fn unshare(&mut self) {
         let overlapping = self

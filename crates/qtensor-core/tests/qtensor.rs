@@ -483,3 +483,31 @@ fn bytes_count_the_map_as_files_write_it() {
         assert!((24..48).contains(&headers), "{headers}");
     }
 }
+
+#[test]
+fn bytes_are_written_in_place_only_where_nobody_else_reads_them() {
+    for dtype in [DType::QUInt8, DType::QInt8] {
+        let ints = IntTensor::from_i32(&[1, 2, 3, 4, 5, 6], &[1, 3, 2], dtype).unwrap();
+        let mut q = QTensor::from_parts(ints, Quantizer::per_tensor(1.0, 0)).unwrap();
+        assert!(q.dense_bytes_mut(MemoryFormat::ChannelsLast).is_none());
+        let bytes = q.dense_bytes_mut(MemoryFormat::Contiguous).unwrap();
+        bytes.copy_from_slice(&[9, 8, 7, 6, 5, 4]);
+        assert_eq!(q.int_repr().to_i32_vec(), [9, 8, 7, 6, 5, 4]);
+        let other = q.clone();
+        assert!(q.dense_bytes_mut(MemoryFormat::Contiguous).is_none());
+        drop(other);
+        let mut last = q.to_memory_format(MemoryFormat::ChannelsLast).unwrap();
+        last.dense_bytes_mut(MemoryFormat::ChannelsLast).unwrap()[1] = 100;
+        assert_eq!(last.int_repr().to_i32_vec(), [9, 8, 100, 6, 5, 4]);
+        let mut part = last.slice(1, 1, 3, 1).unwrap().contiguous();
+        assert_eq!(
+            part.dense_bytes_mut(MemoryFormat::Contiguous)
+                .unwrap()
+                .len(),
+            4
+        );
+    }
+    let ints = IntTensor::from_i32(&[1], &[1], DType::QInt32).unwrap();
+    let mut words = QTensor::from_parts(ints, Quantizer::per_tensor(1.0, 0)).unwrap();
+    assert!(words.dense_bytes_mut(MemoryFormat::Contiguous).is_none());
+}
