@@ -38,7 +38,7 @@ pub fn linear(
     requant: &Requant,
     out: &mut [u8],
 ) -> Result<()> {
-    let (Kind::Linear, Form::Dense(dense)) = (weights.kind(), weights.form()) else {
+    let (Kind::Linear { .. }, Form::Dense(dense)) = (weights.kind(), weights.form()) else {
         return Err(Error::Packing {
             operation: OPERATION,
             expected: "a linear layer",

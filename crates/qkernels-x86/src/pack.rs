@@ -58,7 +58,10 @@ pub struct PackedWeights {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     /// A linear layer.
-    Linear,
+    Linear {
+        /// The length of its sums.
+        inputs: usize,
+    },
     /// A convolution; batch and input size are not looked at.
     Conv(ConvShape),
 }
@@ -103,7 +106,8 @@ impl PackedWeights {
         let dense = Dense::pack(OPERATION, [1, n, 1, k], false, |_, column, _, c| {
             w[column * k + c]
         })?;
-        Ok(PackedWeights::new(Kind::Linear, Form::Dense(dense), w, k))
+        let kind = Kind::Linear { inputs: k };
+        Ok(PackedWeights::new(kind, Form::Dense(dense), w, k))
     }
 
     /// Packs `[out_channels][in_channels / groups][depth][height][width]` weights of a convolution.
@@ -166,6 +170,17 @@ impl PackedWeights {
         ))
     }
 
+    /// Other weights of the same layer, given in the order in which these were.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for another number of weights.
+    pub fn repacked(&self, w: &[i8]) -> Result<PackedWeights> {
+        match self.kind {
+            Kind::Linear { inputs } => PackedWeights::linear(w, self.outputs(), inputs),
+            Kind::Conv(shape) => PackedWeights::conv(w, &shape),
+        }
+    }
+
     fn new(kind: Kind, form: Form, w: &[i8], reduction: usize) -> PackedWeights {
         let sum = |row: &[i8], keep: fn(i32) -> i32| row.iter().map(|&q| keep(i32::from(q))).sum();
         let sums = w
@@ -192,8 +207,7 @@ impl PackedWeights {
     /// The least and the greatest bias of output `channel` that keep its accumulator within `i32` for
     /// every input; `None` if there is no such channel.
     ///
-    /// A bias quantized with a tiny scale saturates at the end of `i32`; clamp it to these limits before
-    /// [`Requant::new`](crate::Requant::new), which refuses it otherwise.
+    /// [`Requant::new`](crate::Requant::new) refuses others, which come from tiny scales.
     pub fn bias_limits(&self, channel: usize, input_zero_point: u8) -> Option<(i32, i32)> {
         let (lowest, greatest) = self.partial_range(channel, input_zero_point)?;
         let least = i64::from(i32::MIN) - lowest.min(0);
@@ -367,6 +381,45 @@ mod tests {
                     "column {column}, channel {c}"
                 );
             }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn other_weights_are_packed_as_the_first_were() -> Result<()> {
+        let w: Vec<i8> = (0..36).map(|i| (i % 7) as i8 - 3).collect();
+        let other: Vec<i8> = w.iter().map(|&q| q * 2).collect();
+        let shape = ConvShape {
+            batch: 0,
+            in_channels: 2,
+            out_channels: 2,
+            groups: 1,
+            input: [1, 3, 3],
+            kernel: [1, 3, 3],
+            stride: [1; 3],
+            padding: [0; 3],
+            dilation: [1; 3],
+        };
+        for (first, want) in [
+            (
+                PackedWeights::linear(&w, 3, 12)?,
+                PackedWeights::linear(&other, 3, 12)?,
+            ),
+            (
+                PackedWeights::conv(&w, &shape)?,
+                PackedWeights::conv(&other, &shape)?,
+            ),
+        ] {
+            let again = first.repacked(&other)?;
+            assert_eq!(format!("{again:?}"), format!("{want:?}"));
+            assert!(matches!(
+                first.repacked(&other[1..]),
+                Err(Error::Length {
+                    expected: 36,
+                    actual: 35,
+                    ..
+                })
+            ));
         }
         Ok(())
     }
