@@ -119,7 +119,8 @@ pub enum Error {
         /// Its zero point.
         zero_point: i32,
     },
-    /// A bias, in steps of input scale times weight scale, leaves no room in `i32` for the worst sum.
+    /// A bias, in steps of input scale times weight scale, leaves no room in `i32` for the worst sum, and weights on
+    /// a coarser grid would change results by more than half a step of the output.
     #[error(
         "{operation}: channel {channel}: bias {bias} is {steps} steps of {step:e}, but only {lowest}..={highest} \
          leave room in i32 for the sum of products; enlarge the channel's weight scale"

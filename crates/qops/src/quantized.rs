@@ -9,6 +9,7 @@ mod cat;
 mod conv;
 mod convert;
 mod elementwise;
+mod forms;
 mod linear;
 mod matmul;
 mod norm;
@@ -16,12 +17,17 @@ mod order;
 mod packed;
 mod params;
 mod pool;
+mod room;
 mod scalar;
 
 pub use cat::{cat, cat_relu};
 pub use conv::{PackedConv, conv1d, conv2d, conv3d};
 pub use convert::{dequantize, quantize};
 pub use elementwise::{add, add_relu, clamp, mul, mul_relu, relu, relu6};
+pub use forms::{
+    add_like_first, add_out, add_relu_like_first, add_relu_out, cat_out, cat_relu_out,
+    mul_like_first, mul_out, mul_relu_like_first, mul_relu_out,
+};
 pub use linear::{PackedLinear, linear};
 pub use matmul::matmul;
 pub use norm::batch_norm;

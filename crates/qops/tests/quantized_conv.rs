@@ -264,12 +264,19 @@ fn mistakes_are_refused_with_both_numbers() {
     };
     assert!(matches!(
         error(&[1, 5, 8, 8]),
-        Error::Length {
+        Error::Operands {
             expected: 3,
             actual: 5,
             ..
         }
     ));
+    for shape in [&[1, 5, 8, 8][..], &[1, 3, 8]] {
+        let message = error(shape).to_string();
+        assert!(
+            message.contains("[4, 3, 3, 3]") && message.contains(&format!("{shape:?}")),
+            "{message}"
+        );
+    }
     assert!(matches!(
         error(&[1, 3, 8]),
         Error::Tensor(qtensor_core::Error::Rank { actual: 3, .. })

@@ -98,6 +98,44 @@ pub(crate) fn build(
     }
 }
 
+/// As [`build`], into a tensor that exists, whose scale, zero point, type and shape the result must have.
+///
+/// Its memory is written in place if no other tensor shares it and it is dense in `format`; else it is replaced.
+pub(crate) fn build_into(
+    operation: &'static str,
+    shape: &[usize],
+    format: MemoryFormat,
+    dtype: DType,
+    destination: &mut QTensor,
+    fill: impl FnOnce(&mut [u8]) -> Result<()>,
+) -> Result<()> {
+    if destination.dtype() != dtype {
+        return Err(Error::DTypesDiffer {
+            operation,
+            left: dtype,
+            right: destination.dtype(),
+        });
+    }
+    if destination.shape() != shape {
+        return Err(Error::Tensor(qtensor_core::Error::ShapeMismatch {
+            operation,
+            expected: shape.to_vec(),
+            actual: destination.shape().to_vec(),
+        }));
+    }
+    let (scale, zero_point) = destination.per_tensor(operation)?;
+    let Some(bytes) = destination.dense_bytes_mut(format) else {
+        let out = OutQParams { scale, zero_point };
+        *destination = build(operation, shape, format, dtype, out, fill)?;
+        return Ok(());
+    };
+    fill(bytes)?;
+    if dtype == DType::QInt8 {
+        bytes.iter_mut().for_each(|byte| *byte ^= SIGN);
+    }
+    Ok(())
+}
+
 /// Maps a signed tensor to the unsigned domain, in its own order where that is dense.
 fn flipped(signed: &Tensor<i8>) -> Result<Tensor<u8>> {
     let format = natural_format(signed.layout());

@@ -37,12 +37,7 @@ fn joined(
     out: Option<OutQParams>,
     activation: Activation,
 ) -> Result<QTensor> {
-    let Some(first) = tensors.first() else {
-        return Err(Error::Empty {
-            operation,
-            what: "tensor",
-        });
-    };
+    let first = first_of(operation, tensors)?;
     let out = match out {
         Some(out) => out,
         None => {
@@ -51,31 +46,70 @@ fn joined(
         }
     };
     out.validate(operation, first.dtype())?;
-    let shape = joined_shape(operation, tensors, dim)?;
     let format = natural_format(first.layout());
-    let parts: Vec<Bytes> = tensors
-        .iter()
-        .map(|x| Bytes::new(operation, x, format))
-        .collect::<Result<_>>()?;
-    let parts: Vec<_> = parts
-        .iter()
-        .map(|part| requantized(part, format, out, activation))
-        .collect::<Result<_>>()?;
-    // In memory order, what lies behind the joined dimension is one run of bytes for each index before it.
-    let inner = run_length(&shape, dim, format);
-    let runs: Vec<usize> = tensors.iter().map(|x| x.shape()[dim] * inner).collect();
-    build(operation, &shape, format, first.dtype(), out, |y| {
-        let stride: usize = runs.iter().sum();
+    let join = Join::new(operation, tensors, dim, format, out, activation)?;
+    build(operation, &join.shape, format, first.dtype(), out, |y| {
+        join.write(y);
+        Ok(())
+    })
+}
+
+/// The first tensor, which decides type and, unless told otherwise, map.
+pub(super) fn first_of<'a>(
+    operation: &'static str,
+    tensors: &[&'a QTensor],
+) -> Result<&'a QTensor> {
+    tensors.first().copied().ok_or(Error::Empty {
+        operation,
+        what: "tensor",
+    })
+}
+
+/// All inputs under the result's map, ready to be laid side by side.
+pub(super) struct Join {
+    /// The shape of the result.
+    pub shape: Vec<usize>,
+    parts: Vec<Vec<u8>>,
+    runs: Vec<usize>,
+}
+
+impl Join {
+    /// Checks the inputs, of which there is at least one, and requantizes each to the valid map `out`.
+    pub fn new(
+        operation: &'static str,
+        tensors: &[&QTensor],
+        dim: usize,
+        format: MemoryFormat,
+        out: OutQParams,
+        activation: Activation,
+    ) -> Result<Join> {
+        let shape = joined_shape(operation, tensors, dim)?;
+        let parts = tensors
+            .iter()
+            .map(|x| {
+                let part = Bytes::new(operation, x, format)?;
+                requantized(&part, format, out, activation)
+            })
+            .collect::<Result<_>>()?;
+        // In memory order, what lies behind the joined dimension is one run of bytes for each index before it.
+        let inner = run_length(&shape, dim, format);
+        let runs = tensors.iter().map(|x| x.shape()[dim] * inner).collect();
+        Ok(Join { shape, parts, runs })
+    }
+
+    /// Writes the result in memory order.
+    pub fn write(&self, y: &mut [u8]) {
+        let stride: usize = self.runs.iter().sum();
         let mut start = 0;
-        for (part, &run) in parts.iter().zip(&runs).filter(|(_, run)| **run > 0) {
+        let parts = self.parts.iter().zip(&self.runs);
+        for (part, &run) in parts.filter(|(_, run)| **run > 0) {
             let rows = y.chunks_exact_mut(stride);
             for (row, source) in rows.zip(part.chunks_exact(run)) {
                 row[start..start + run].copy_from_slice(source);
             }
             start += run;
         }
-        Ok(())
-    })
+    }
 }
 
 /// The shape of the result, with the checks of all inputs against the first.

@@ -106,22 +106,25 @@ impl PackedConv {
     /// convolution. Results of convolutions, pools and [`quantize`](super::quantize) need no transposition.
     ///
     /// # Errors
-    /// [`Rank`](qtensor_core::Error::Rank) or [`Error::Length`] if `x` does not fit the weights;
+    /// [`Rank`](qtensor_core::Error::Rank) or [`Error::Operands`] if `x` does not fit the weights;
     /// [`Error::UnsupportedDType`]; [`QSchemeMismatch`](qtensor_core::Error::QSchemeMismatch) for a per-channel
     /// `x`; [`Error::Kernel`] if the window exceeds the padded input; bad `out` parameters;
     /// [`Error::BiasTooLarge`] and [`Error::Multiplier`] for scales that do not go together.
     pub fn run(&self, x: &QTensor, out: OutQParams, activation: Activation) -> Result<QTensor> {
         let (batch, channels, input) = batched(OPERATION, x)?;
         if x.rank() != self.spatial + 2 {
-            let expected = format!("{}, as the weights", self.spatial + 2);
+            let weight = self.weight().shape();
+            let expected = format!("{} beside a weight of shape {weight:?}", self.spatial + 2);
             return Err(rank_error(OPERATION, &expected, x.shape()));
         }
         if channels != self.shape.in_channels {
-            return Err(Error::Length {
+            return Err(Error::Operands {
                 operation: OPERATION,
-                what: "the number of input channels",
+                what: "the number of input channels (weights: times groups)",
                 expected: self.shape.in_channels,
                 actual: channels,
+                left: self.weight().shape().to_vec(),
+                right: x.shape().to_vec(),
             });
         }
         let shape = ConvShape {
@@ -132,12 +135,12 @@ impl PackedConv {
         shape.validate()?;
         let format = MemoryFormat::ChannelsLast;
         let bytes = Bytes::new(OPERATION, x, format)?;
-        let requant = self.packed.requant(&bytes, out, activation)?;
+        let prepared = self.packed.prepare(&bytes, out, activation)?;
         let size = output_shape(batch, shape.out_channels, shape.output(), self.spatial);
         build(OPERATION, &size, format, bytes.dtype, out, |y| {
             if batch > 0 {
                 let (context, x) = (Context::new()?, bytes.slice(format));
-                qkernels_x86::conv(&context, x, &shape, self.packed.weights(), &requant, y)?;
+                qkernels_x86::conv(&context, x, &shape, &prepared.weights, &prepared.requant, y)?;
             }
             Ok(())
         })

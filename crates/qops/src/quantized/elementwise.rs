@@ -116,23 +116,15 @@ fn sum(
     out: OutQParams,
     activation: Activation,
 ) -> Result<QTensor> {
-    let pair = Pair::new(operation, a, b)?;
-    let range = out.byte_range(pair.a.dtype, activation);
-    pair.combine(operation, out, |context, a, b, y| {
-        let map = |bytes: &Bytes| (bytes.scale as f32, bytes.zero_point);
-        let inverse = inverse_scale(out.scale as f32);
-        let (x, w) = (a.exact(pair.format), b.exact(pair.format));
-        Ok(qkernels_x86::add(
-            context,
-            x,
-            map(a),
-            w,
-            map(b),
-            inverse,
-            range,
-            y,
-        )?)
-    })
+    let pair = Pair::new(operation, a, b, None)?;
+    build(
+        operation,
+        &pair.shape,
+        pair.format,
+        pair.dtype(),
+        out,
+        |y| pair.sum(out, activation, y),
+    )
 }
 
 fn product(
@@ -142,10 +134,85 @@ fn product(
     out: OutQParams,
     activation: Activation,
 ) -> Result<QTensor> {
-    let pair = Pair::new(operation, a, b)?;
-    let range = out.byte_range(pair.a.dtype, activation);
-    pair.combine(operation, out, |context, a, b, y| {
-        let (left, right) = (a.scale as f32, b.scale as f32);
+    let pair = Pair::new(operation, a, b, None)?;
+    build(
+        operation,
+        &pair.shape,
+        pair.format,
+        pair.dtype(),
+        out,
+        |y| pair.product(operation, out, activation, y),
+    )
+}
+
+/// Two operands of one type, expanded to one shape, in one memory order.
+pub(super) struct Pair {
+    a: Bytes,
+    b: Bytes,
+    /// The common shape.
+    pub shape: Vec<usize>,
+    /// The order of both.
+    pub format: MemoryFormat,
+}
+
+impl Pair {
+    /// Brings both operands into `format`, or into the order that copies least.
+    pub fn new(
+        operation: &'static str,
+        a: &QTensor,
+        b: &QTensor,
+        format: Option<MemoryFormat>,
+    ) -> Result<Pair> {
+        if a.dtype() != b.dtype() {
+            return Err(Error::DTypesDiffer {
+                operation,
+                left: a.dtype(),
+                right: b.dtype(),
+            });
+        }
+        let shape = broadcast_shape(operation, a.shape(), b.shape())?;
+        let format = match format {
+            // Channels-last is an order of three dimensions and more.
+            Some(format) if shape.len() >= 3 => format,
+            _ => common_format(&shape, a.layout(), b.layout()),
+        };
+        Ok(Pair {
+            a: expanded(operation, a, &shape, format)?,
+            b: expanded(operation, b, &shape, format)?,
+            shape,
+            format,
+        })
+    }
+
+    /// The type of the operands.
+    pub fn dtype(&self) -> DType {
+        self.a.dtype
+    }
+
+    /// Writes the sum under a valid map.
+    pub fn sum(&self, out: OutQParams, activation: Activation, y: &mut [u8]) -> Result<()> {
+        let map = |bytes: &Bytes| (bytes.scale as f32, bytes.zero_point);
+        Ok(qkernels_x86::add(
+            &Context::new()?,
+            self.a.exact(self.format),
+            map(&self.a),
+            self.b.exact(self.format),
+            map(&self.b),
+            inverse_scale(out.scale as f32),
+            out.byte_range(self.a.dtype, activation),
+            y,
+        )?)
+    }
+
+    /// Writes the product under a valid map.
+    pub fn product(
+        &self,
+        operation: &'static str,
+        out: OutQParams,
+        activation: Activation,
+        y: &mut [u8],
+    ) -> Result<()> {
+        let (left, right) = (self.a.scale as f32, self.b.scale as f32);
         let multiplier = left * right * inverse_scale(out.scale as f32);
         if !(multiplier.is_finite() && multiplier > 0.0) {
             return Err(Error::Multiplier {
@@ -157,61 +224,16 @@ fn product(
                 multiplier,
             });
         }
-        let (x, w) = (a.exact(pair.format), b.exact(pair.format));
         Ok(qkernels_x86::mul(
-            context,
-            x,
-            a.zero_point,
-            w,
-            b.zero_point,
+            &Context::new()?,
+            self.a.exact(self.format),
+            self.a.zero_point,
+            self.b.exact(self.format),
+            self.b.zero_point,
             multiplier,
-            range,
+            out.byte_range(self.a.dtype, activation),
             y,
         )?)
-    })
-}
-
-/// Two operands of one type, expanded to one shape, in one memory order.
-struct Pair {
-    a: Bytes,
-    b: Bytes,
-    shape: Vec<usize>,
-    format: MemoryFormat,
-}
-
-impl Pair {
-    fn new(operation: &'static str, a: &QTensor, b: &QTensor) -> Result<Pair> {
-        if a.dtype() != b.dtype() {
-            return Err(Error::DTypesDiffer {
-                operation,
-                left: a.dtype(),
-                right: b.dtype(),
-            });
-        }
-        let shape = broadcast_shape(operation, a.shape(), b.shape())?;
-        let format = common_format(&shape, a.layout(), b.layout());
-        Ok(Pair {
-            a: expanded(operation, a, &shape, format)?,
-            b: expanded(operation, b, &shape, format)?,
-            shape,
-            format,
-        })
-    }
-
-    fn combine(
-        &self,
-        operation: &'static str,
-        out: OutQParams,
-        kernel: impl FnOnce(&Context, &Bytes, &Bytes, &mut [u8]) -> Result<()>,
-    ) -> Result<QTensor> {
-        build(
-            operation,
-            &self.shape,
-            self.format,
-            self.a.dtype,
-            out,
-            |y| kernel(&Context::new()?, &self.a, &self.b, y),
-        )
     }
 }
 

@@ -15,8 +15,10 @@ const OPERATION: &str = "linear";
 /// With `acc = Σ (q_x − z_x) · q_w` exact in `i32`, `b_q = rne(b / (s_x · s_w[c]))` and
 /// `M = (s_x · s_w[c]) / s_y`: `q_y = clamp(rne(f32(acc + b_q) · M) + z_y)`.
 ///
-/// `Send + Sync`; cloning shares the weights. Bias and multipliers depend on the input's qparams and
-/// are kept for those of the last call.
+/// A channel whose `b_q` would leave `i32` computes with coarser weights of the same results, where there are some.
+///
+/// `Send + Sync`; cloning shares the weights. Bias and multipliers depend on the qparams of input and output and
+/// are kept for the four pairs of them seen last.
 #[doc(alias = "linear_prepack")]
 #[derive(Clone, Debug)]
 pub struct PackedLinear {
@@ -52,30 +54,34 @@ impl PackedLinear {
     /// A strided or channels-last `x` is copied into row-major order first.
     ///
     /// # Errors
-    /// [`Error::Length`] if the last dimension is not `in`; [`Error::UnsupportedDType`];
+    /// [`Error::Operands`] if the last dimension is not `in`; [`Error::UnsupportedDType`];
     /// [`QSchemeMismatch`](qtensor_core::Error::QSchemeMismatch) for a per-channel `x`; bad `out` parameters;
     /// [`Error::BiasTooLarge`] and [`Error::Multiplier`] for scales that do not go together.
     pub fn run(&self, x: &QTensor, out: OutQParams, activation: Activation) -> Result<QTensor> {
         let Some((&last, leading)) = x.shape().split_last() else {
-            return Err(rank_error(OPERATION, "at least 1", x.shape()));
+            let weight = self.weight().shape();
+            let expected = format!("at least 1 beside a weight of shape {weight:?}");
+            return Err(rank_error(OPERATION, &expected, x.shape()));
         };
         if last != self.in_features {
-            return Err(Error::Length {
+            return Err(Error::Operands {
                 operation: OPERATION,
-                what: "the last dimension of x",
+                what: "the number of input features",
                 expected: self.in_features,
                 actual: last,
+                left: self.weight().shape().to_vec(),
+                right: x.shape().to_vec(),
             });
         }
         let format = MemoryFormat::Contiguous;
         let bytes = Bytes::new(OPERATION, x, format)?;
-        let requant = self.packed.requant(&bytes, out, activation)?;
+        let prepared = self.packed.prepare(&bytes, out, activation)?;
         let rows = leading.iter().product();
         let shape: Vec<usize> = leading.iter().copied().chain([self.out_features]).collect();
         build(OPERATION, &shape, format, bytes.dtype, out, |y| {
             if rows > 0 {
                 let (context, x) = (Context::new()?, bytes.slice(format));
-                qkernels_x86::linear(&context, x, rows, self.packed.weights(), &requant, y)?;
+                qkernels_x86::linear(&context, x, rows, &prepared.weights, &prepared.requant, y)?;
             }
             Ok(())
         })

@@ -1,5 +1,5 @@
 //! What packed linear layers and convolutions share: checked weights, the bias on its integer grid,
-//! multipliers, and a cache of both for the input's qparams seen last.
+//! multipliers, and a cache of both for the qparams seen last.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -12,6 +12,7 @@ use qtensor_core::{DType, IntTensor, QTensor, Quantizer, Tensor};
 
 use super::bytes::Bytes;
 use super::params::{Activation, OutQParams};
+use super::room::{self, Scales};
 use crate::error::{Error, Result};
 
 /// Weights in the kernels' order, with everything that requantization derives from them.
@@ -21,8 +22,20 @@ pub(crate) struct Packed {
     weight: QTensor,
     bias: Option<Tensor>,
     channels: Vec<Channel>,
-    /// The parameters built last. A converted module sees the same qparams in every call, so one entry is enough.
-    cache: RwLock<Option<(Key, Arc<Requant>)>>,
+    /// What was prepared last, newest first. A converted module sees the same qparams in every forward pass, but
+    /// a place that a model uses several times sees those of each use.
+    cache: RwLock<Vec<(Key, Arc<Prepared>)>>,
+}
+
+/// How many uses of a place with qparams of their own are remembered.
+const REMEMBERED: usize = 4;
+
+/// What a kernel needs for one input and one output map.
+pub(crate) struct Prepared {
+    /// The weights, which are those of the layer unless a bias does not fit beside them.
+    pub weights: Arc<PackedWeights>,
+    /// Bias, multipliers and clamp.
+    pub requant: Requant,
 }
 
 /// One output channel.
@@ -74,13 +87,8 @@ impl Packed {
             weight: weight.clone(),
             bias: bias.cloned(),
             channels,
-            cache: RwLock::new(None),
+            cache: RwLock::new(Vec::new()),
         })
-    }
-
-    /// The weights in the kernels' order.
-    pub fn weights(&self) -> &PackedWeights {
-        &self.weights
     }
 
     /// The quantized weights as they came.
@@ -93,13 +101,13 @@ impl Packed {
         self.bias.as_ref()
     }
 
-    /// The requantization for an input and an output map, from the cache if they are the ones of the last call.
-    pub fn requant(
+    /// Weights and requantization for an input and an output map, from the cache if it has them.
+    pub fn prepare(
         &self,
         x: &Bytes,
         out: OutQParams,
         activation: Activation,
-    ) -> Result<Arc<Requant>> {
+    ) -> Result<Arc<Prepared>> {
         let key = Key {
             input_scale: x.scale,
             input_zero_point: x.zero_point,
@@ -107,24 +115,36 @@ impl Packed {
             out,
             activation,
         };
-        // The entry is replaced as a whole, so a poisoned lock still guards a sound value.
-        let cached = self.cache.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, requant)) = cached.as_ref().filter(|(known, _)| *known == key) {
-            return Ok(requant.clone());
+        let find = |cache: &[(Key, Arc<Prepared>)]| {
+            let entry = cache.iter().find(|(known, _)| *known == key)?;
+            Some(entry.1.clone())
+        };
+        // Entries are replaced as a whole, so a poisoned lock still guards sound values.
+        let known = find(&self.cache.read().unwrap_or_else(PoisonError::into_inner));
+        if let Some(known) = known {
+            return Ok(known);
         }
-        drop(cached);
-        let fresh = Arc::new(self.build_requant(key)?);
-        *self.cache.write().unwrap_or_else(PoisonError::into_inner) = Some((key, fresh.clone()));
+        let fresh = Arc::new(self.build(key)?);
+        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have been faster.
+        if let Some(known) = find(&cache) {
+            return Ok(known);
+        }
+        cache.insert(0, (key, fresh.clone()));
+        cache.truncate(REMEMBERED);
         Ok(fresh)
     }
 
-    fn build_requant(&self, key: Key) -> Result<Requant> {
+    fn build(&self, key: Key) -> Result<Prepared> {
         let operation = self.operation;
         key.out.validate(operation, key.dtype)?;
         let (input_scale, output_scale) = (key.input_scale as f32, key.out.scale as f32);
         let zero_point = key.input_zero_point as u8;
+        let range = key.out.byte_range(key.dtype, key.activation);
         let mut biases = Vec::with_capacity(self.channels.len());
         let mut multipliers = Vec::with_capacity(self.channels.len());
+        // The weights in their own order, once a channel needs others.
+        let mut replaced: Option<Vec<i8>> = None;
         for (index, channel) in self.channels.iter().enumerate() {
             let step = input_scale * channel.scale;
             let multiplier = output_multiplier(input_scale, channel.scale, output_scale);
@@ -138,46 +158,52 @@ impl Packed {
                     multiplier,
                 });
             }
-            multipliers.push(multiplier);
-            let limits = self
+            let (lowest, highest) = self
                 .weights
                 .bias_limits(index, zero_point)
                 .expect("as many channels were packed as there are scales");
-            biases.push(channel.bias_steps(operation, index, step, limits)?);
-        }
-        let range = key.out.byte_range(key.dtype, key.activation);
-        Ok(Requant::new(
-            &self.weights,
-            &biases,
-            &multipliers,
-            zero_point,
-            range,
-        )?)
-    }
-}
-
-impl Channel {
-    /// The bias in steps of `input scale · weight scale`, rounded as any quantized value: `rne(b · (1/step))`.
-    fn bias_steps(
-        &self,
-        operation: &'static str,
-        channel: usize,
-        step: f32,
-        (lowest, highest): (i32, i32),
-    ) -> Result<i32> {
-        let steps = f64::from(round_half_even(self.bias * inverse_scale(step)));
-        if !(f64::from(lowest)..=f64::from(highest)).contains(&steps) {
-            return Err(Error::BiasTooLarge {
+            // The bias in steps, rounded as any quantized value: `rne(b · (1/step))`.
+            let steps = f64::from(round_half_even(channel.bias * inverse_scale(step)));
+            if (f64::from(lowest)..=f64::from(highest)).contains(&steps) {
+                biases.push(steps as i32);
+                multipliers.push(multiplier);
+                continue;
+            }
+            let ints = replaced.get_or_insert_with(|| self.integers());
+            let length = ints.len() / self.channels.len();
+            let row = &mut ints[index * length..][..length];
+            let scales = Scales {
+                bias: channel.bias,
+                step,
+                output: output_scale,
+            };
+            let fitted = room::fit(row, zero_point, scales, range).ok_or(Error::BiasTooLarge {
                 operation,
-                channel,
-                bias: self.bias,
+                channel: index,
+                bias: channel.bias,
                 steps,
                 step,
                 lowest,
                 highest,
-            });
+            })?;
+            row.copy_from_slice(&fitted.weights);
+            biases.push(fitted.bias);
+            multipliers.push(fitted.multiplier);
         }
-        Ok(steps as i32)
+        let weights = match replaced {
+            None => self.weights.clone(),
+            Some(ints) => Arc::new(self.weights.repacked(&ints)?),
+        };
+        let requant = Requant::new(&weights, &biases, &multipliers, zero_point, range)?;
+        Ok(Prepared { weights, requant })
+    }
+
+    /// The weights' integers, one channel after the other.
+    fn integers(&self) -> Vec<i8> {
+        match self.weight.int_repr() {
+            IntTensor::I8(ints) => ints.to_vec(),
+            _ => unreachable!("the constructor refused other types"),
+        }
     }
 }
 
@@ -271,5 +297,37 @@ fn bias_values(operation: &'static str, bias: &Tensor, channels: usize) -> Resul
             expected: "finite".into(),
             actual: format!("{} in channel {channel}", values[channel]),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use qtensor_core::{MemoryFormat, quantize_per_tensor};
+
+    #[test]
+    fn a_place_of_several_uses_prepares_each_once() -> Result<()> {
+        let weight = quantize_per_tensor(&Tensor::ones(&[2, 3])?, 0.1, 0, DType::QInt8)?;
+        let packed = Packed::new("linear", &weight, None, |ints| {
+            PackedWeights::linear(ints, 2, 3)
+        })?;
+        let prepare = |use_: usize| {
+            let scale = 0.1 * (use_ + 1) as f64;
+            let x = quantize_per_tensor(&Tensor::ones(&[1, 3])?, scale, 0, DType::QUInt8)?;
+            let x = Bytes::new("linear", &x, MemoryFormat::Contiguous)?;
+            packed.prepare(&x, OutQParams::new(0.5, 0), Activation::None)
+        };
+        let first: Vec<_> = (0..REMEMBERED).map(prepare).collect::<Result<_>>()?;
+        for (use_, first) in first.iter().enumerate().rev() {
+            assert!(Arc::ptr_eq(first, &prepare(use_)?), "use {use_}");
+        }
+        // One more use replaces the oldest; the memory stays bounded.
+        let extra = prepare(REMEMBERED)?;
+        assert!(Arc::ptr_eq(&extra, &prepare(REMEMBERED)?));
+        assert!(Arc::ptr_eq(&first[1], &prepare(1)?));
+        assert!(!Arc::ptr_eq(&first[0], &prepare(0)?));
+        let cache = packed.cache.read().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(cache.len(), REMEMBERED);
+        Ok(())
     }
 }
