@@ -3,6 +3,9 @@
 use qgrad::Var;
 use qtensor_core::Tensor;
 
+use crate::error::Result;
+use crate::state::State;
+
 /// A weight or bias. In evaluation mode it is a constant, in training mode a leaf that collects a gradient.
 #[derive(Clone, Debug)]
 pub struct Parameter {
@@ -52,5 +55,52 @@ impl Parameter {
 impl From<Tensor> for Parameter {
     fn from(tensor: Tensor) -> Parameter {
         Parameter::new(tensor)
+    }
+}
+
+/// The weight and the optional bias of a convolution or linear layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Weights {
+    pub(crate) weight: Parameter,
+    pub(crate) bias: Option<Parameter>,
+}
+
+impl Weights {
+    pub(crate) fn new(weight: Tensor, bias: Option<Tensor>) -> Weights {
+        Weights {
+            weight: weight.into(),
+            bias: bias.map(Parameter::new),
+        }
+    }
+
+    pub(crate) fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref().map(Parameter::tensor)
+    }
+
+    pub(crate) fn bias_var(&self) -> Option<&Var> {
+        self.bias.as_ref().map(Parameter::var)
+    }
+
+    pub(crate) fn state(&self) -> State {
+        State::default()
+            .with_tensor("weight", Some(self.weight.tensor()))
+            .with_tensor("bias", self.bias())
+    }
+
+    /// Takes both from a state, each in the shape that it has.
+    pub(crate) fn load(&mut self, module: &'static str, state: &mut State) -> Result<()> {
+        self.weight
+            .set(state.take_shaped(module, "weight", self.weight.tensor())?);
+        if let Some(bias) = &mut self.bias {
+            bias.set(state.take_shaped(module, "bias", bias.tensor())?);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn set_training(&mut self, training: bool) {
+        self.weight.set_training(training);
+        if let Some(bias) = &mut self.bias {
+            bias.set_training(training);
+        }
     }
 }

@@ -3,6 +3,7 @@
 #[path = "../examples/common/mod.rs"]
 mod common;
 
+use approx::assert_abs_diff_eq;
 use common::digits::Digits;
 use common::net::DigitsNet;
 use qtensor::prelude::*;
@@ -35,12 +36,9 @@ fn float_logits_are_pytorchs() {
     let ours = logits(&float_net(), &digits.test().batches(60).unwrap()).to_vec();
     let theirs = qflow::read_safetensors(EXPECTED).unwrap()["logits"].to_vec();
     assert_eq!(ours.len(), theirs.len());
-    let apart = ours
-        .iter()
-        .zip(&theirs)
-        .map(|(a, b)| (a - b).abs())
-        .fold(0.0, f32::max);
-    assert!(apart <= 1e-4, "logits are up to {apart} apart");
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_abs_diff_eq!(ours, theirs, epsilon = 1e-4);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::config::{ConvConfig, ConvGeometry, Sizes};
 use crate::error::{Error, Result};
 use crate::init;
 use crate::module::{Module, Node};
-use crate::parameter::Parameter;
+use crate::parameter::Weights;
 use crate::state::State;
 use crate::value::Value;
 
@@ -25,8 +25,7 @@ use crate::value::Value;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Conv<const D: usize> {
-    weight: Parameter,
-    bias: Option<Parameter>,
+    weights: Weights,
     geometry: ConvGeometry<D>,
 }
 
@@ -86,8 +85,7 @@ impl<const D: usize> Conv<D> {
     ) -> Result<Conv<D>> {
         Self::check_parts(weight.shape(), bias.as_ref(), &geometry)?;
         Ok(Conv {
-            weight: weight.into(),
-            bias: bias.map(Parameter::new),
+            weights: Weights::new(weight, bias),
             geometry,
         })
     }
@@ -136,12 +134,12 @@ impl<const D: usize> Conv<D> {
 
     /// The weight.
     pub fn weight(&self) -> &Tensor {
-        self.weight.tensor()
+        self.weights.weight.tensor()
     }
 
     /// The bias, if there is one.
     pub fn bias(&self) -> Option<&Tensor> {
-        self.bias.as_ref().map(Parameter::tensor)
+        self.weights.bias()
     }
 
     /// Kernel, stride, padding, dilation and groups.
@@ -157,7 +155,7 @@ impl<const D: usize> Node for Conv<D> {
 
     fn extra_repr(&self) -> String {
         let shape = self.weight().shape();
-        let bias = if self.bias.is_some() {
+        let bias = if self.bias().is_some() {
             ""
         } else {
             ", bias=false"
@@ -171,9 +169,7 @@ impl<const D: usize> Node for Conv<D> {
     }
 
     fn state(&self) -> State {
-        State::default()
-            .with_tensor("weight", Some(self.weight()))
-            .with_tensor("bias", self.bias())
+        self.weights.state()
     }
 
     fn config(&self) -> State {
@@ -181,19 +177,11 @@ impl<const D: usize> Node for Conv<D> {
     }
 
     fn load_state(&mut self, state: &mut State) -> Result<()> {
-        self.weight
-            .set(state.take_shaped(Self::KIND, "weight", self.weight.tensor())?);
-        if let Some(bias) = &mut self.bias {
-            bias.set(state.take_shaped(Self::KIND, "bias", bias.tensor())?);
-        }
-        Ok(())
+        self.weights.load(Self::KIND, state)
     }
 
     fn set_training(&mut self, training: bool) {
-        self.weight.set_training(training);
-        if let Some(bias) = &mut self.bias {
-            bias.set_training(training);
-        }
+        self.weights.set_training(training);
     }
 }
 
@@ -204,8 +192,13 @@ impl<const D: usize> Module for Conv<D> {
     fn forward(&self, input: &Value) -> Result<Value> {
         let x = input.float(Self::KIND)?;
         check_rank::<D>(Self::KIND, x.shape())?;
-        let bias = self.bias.as_ref().map(Parameter::var);
-        Ok(qgrad::ops::conv(x, self.weight.var(), bias, &self.geometry.spec()?)?.into())
+        Ok(qgrad::ops::conv(
+            x,
+            self.weights.weight.var(),
+            self.weights.bias_var(),
+            &self.geometry.spec()?,
+        )?
+        .into())
     }
 }
 

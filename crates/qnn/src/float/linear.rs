@@ -5,7 +5,7 @@ use qtensor_core::Tensor;
 use crate::error::{Error, Result};
 use crate::init;
 use crate::module::{Module, Node};
-use crate::parameter::Parameter;
+use crate::parameter::Weights;
 use crate::state::State;
 use crate::value::Value;
 
@@ -14,8 +14,7 @@ use crate::value::Value;
 /// Shapes: input `(…, in_features)`, weight `(out_features, in_features)`, output `(…, out_features)`.
 #[derive(Clone, Debug)]
 pub struct Linear {
-    weight: Parameter,
-    bias: Option<Parameter>,
+    weights: Weights,
 }
 
 impl Linear {
@@ -81,20 +80,19 @@ impl Linear {
         match &bias {
             Some(b) if b.shape() != [out] => refuse("bias", vec![out], b.shape()),
             _ => Ok(Linear {
-                weight: weight.into(),
-                bias: bias.map(Parameter::new),
+                weights: Weights::new(weight, bias),
             }),
         }
     }
 
     /// The weight.
     pub fn weight(&self) -> &Tensor {
-        self.weight.tensor()
+        self.weights.weight.tensor()
     }
 
     /// The bias, if there is one.
     pub fn bias(&self) -> Option<&Tensor> {
-        self.bias.as_ref().map(Parameter::tensor)
+        self.weights.bias()
     }
 }
 
@@ -109,30 +107,20 @@ impl Node for Linear {
             "in_features={}, out_features={}, bias={}",
             shape[1],
             shape[0],
-            self.bias.is_some()
+            self.bias().is_some()
         )
     }
 
     fn state(&self) -> State {
-        State::default()
-            .with_tensor("weight", Some(self.weight()))
-            .with_tensor("bias", self.bias())
+        self.weights.state()
     }
 
     fn load_state(&mut self, state: &mut State) -> Result<()> {
-        self.weight
-            .set(state.take_shaped(Self::KIND, "weight", self.weight.tensor())?);
-        if let Some(bias) = &mut self.bias {
-            bias.set(state.take_shaped(Self::KIND, "bias", bias.tensor())?);
-        }
-        Ok(())
+        self.weights.load(Self::KIND, state)
     }
 
     fn set_training(&mut self, training: bool) {
-        self.weight.set_training(training);
-        if let Some(bias) = &mut self.bias {
-            bias.set_training(training);
-        }
+        self.weights.set_training(training);
     }
 }
 
@@ -142,7 +130,6 @@ impl Module for Linear {
 
     fn forward(&self, input: &Value) -> Result<Value> {
         let x = input.float(Self::KIND)?;
-        let bias = self.bias.as_ref().map(Parameter::var);
-        Ok(qgrad::ops::linear(x, self.weight.var(), bias)?.into())
+        Ok(qgrad::ops::linear(x, self.weights.weight.var(), self.weights.bias_var())?.into())
     }
 }
