@@ -210,10 +210,7 @@ fn an_int8_file_for_another_architecture_names_the_key_and_changes_nothing() {
         .push(Linear::new(4, 5).unwrap())
         .push(DeQuantStub);
     let others = [
-        (
-            small(3, 2),
-            "5.bias: the file has shape [5], the model [3]",
-        ),
+        (small(3, 2), "5.bias: the file has shape [5], the model [3]"),
         (
             small(5, 3),
             "2.kernel_size: the file has [2, 2], the model [3, 3]",

@@ -25,7 +25,7 @@ impl QTensor {
     /// This tensor if it is dense in `format`, else a copy that is.
     ///
     /// # Errors
-    /// [`Error::Rank`] for channels-last below rank 3.
+    /// [`Rank`](crate::Error::Rank) for channels-last below rank 3.
     pub fn to_memory_format(&self, format: MemoryFormat) -> Result<QTensor> {
         Ok(self.rebuilt(self.ints.to_memory_format(format)?, self.quantizer.clone()))
     }
@@ -33,7 +33,7 @@ impl QTensor {
     /// The same elements under another shape, without a copy.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`], [`Error::NotViewable`], [`Error::ChannelAxisLost`].
+    /// [`ShapeMismatch`](crate::Error::ShapeMismatch), [`NotViewable`](crate::Error::NotViewable), [`ChannelAxisLost`](crate::Error::ChannelAxisLost).
     pub fn view(&self, shape: &[usize]) -> Result<QTensor> {
         let ints = self.ints.view(shape)?;
         Ok(self.rebuilt(ints, self.quantizer.reshaped("view", self.shape(), shape)?))
@@ -42,7 +42,7 @@ impl QTensor {
     /// As [`view`](Self::view), copying if it must.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`], [`Error::ChannelAxisLost`].
+    /// [`ShapeMismatch`](crate::Error::ShapeMismatch), [`ChannelAxisLost`](crate::Error::ChannelAxisLost).
     pub fn reshape(&self, shape: &[usize]) -> Result<QTensor> {
         let ints = self.ints.reshape(shape)?;
         Ok(self.rebuilt(
@@ -54,7 +54,7 @@ impl QTensor {
     /// Merges the dimensions from `start` on into one, copying if it must.
     ///
     /// # Errors
-    /// [`Error::NoSuchDim`], [`Error::ChannelAxisLost`].
+    /// [`NoSuchDim`](crate::Error::NoSuchDim), [`ChannelAxisLost`](crate::Error::ChannelAxisLost).
     pub fn flatten(&self, start: usize) -> Result<QTensor> {
         self.reshape(&flattened(self.layout(), start)?)
     }
@@ -62,7 +62,7 @@ impl QTensor {
     /// Dimensions in a new order, without a copy; a channel axis moves along.
     ///
     /// # Errors
-    /// [`Error::Rank`], [`Error::NoSuchDim`], [`Error::ShapeMismatch`] for a repeated dimension.
+    /// [`Rank`](crate::Error::Rank), [`NoSuchDim`](crate::Error::NoSuchDim), [`ShapeMismatch`](crate::Error::ShapeMismatch) for a repeated dimension.
     pub fn permute(&self, order: &[usize]) -> Result<QTensor> {
         Ok(self.rebuilt(self.ints.permute(order)?, self.quantizer.permuted(order)))
     }
@@ -70,7 +70,7 @@ impl QTensor {
     /// Two dimensions swapped, without a copy.
     ///
     /// # Errors
-    /// [`Error::NoSuchDim`].
+    /// [`NoSuchDim`](crate::Error::NoSuchDim).
     pub fn transpose(&self, a: usize, b: usize) -> Result<QTensor> {
         self.permute(&swapped(self.layout(), a, b)?)
     }
@@ -78,7 +78,7 @@ impl QTensor {
     /// Elements `start, start + step, …` below `end` of one dimension, without a copy.
     ///
     /// # Errors
-    /// [`Error::NoSuchDim`], [`Error::OutOfRange`], [`Error::ReversedRange`], [`Error::InvalidStep`].
+    /// [`NoSuchDim`](crate::Error::NoSuchDim), [`OutOfRange`](crate::Error::OutOfRange), [`ReversedRange`](crate::Error::ReversedRange), [`InvalidStep`](crate::Error::InvalidStep).
     pub fn slice(&self, dim: usize, start: usize, end: usize, step: usize) -> Result<QTensor> {
         let ints = self.ints.slice(dim, start, end, step)?;
         Ok(self.rebuilt(ints, self.quantizer.sliced(dim, start, end, step)))
@@ -87,7 +87,7 @@ impl QTensor {
     /// Drops a dimension by fixing its index, without a copy. Selecting a channel gives a per-tensor map.
     ///
     /// # Errors
-    /// [`Error::NoSuchDim`], [`Error::OutOfRange`].
+    /// [`NoSuchDim`](crate::Error::NoSuchDim), [`OutOfRange`](crate::Error::OutOfRange).
     pub fn select(&self, dim: usize, index: usize) -> Result<QTensor> {
         let ints = self.ints.select(dim, index)?;
         Ok(self.rebuilt(ints, self.quantizer.selected(dim, index)))
@@ -96,7 +96,7 @@ impl QTensor {
     /// Drops a dimension of length 1. Dropping a channel axis gives a per-tensor map.
     ///
     /// # Errors
-    /// [`Error::NoSuchDim`], [`Error::DimLength`].
+    /// [`NoSuchDim`](crate::Error::NoSuchDim), [`DimLength`](crate::Error::DimLength).
     pub fn squeeze(&self, dim: usize) -> Result<QTensor> {
         self.layout().squeeze(dim)?;
         self.select(dim, 0)
@@ -105,7 +105,7 @@ impl QTensor {
     /// Inserts a dimension of length 1 before `dim`.
     ///
     /// # Errors
-    /// [`Error::NoSuchDim`].
+    /// [`NoSuchDim`](crate::Error::NoSuchDim).
     pub fn unsqueeze(&self, dim: usize) -> Result<QTensor> {
         Ok(self.rebuilt(self.ints.unsqueeze(dim)?, self.quantizer.unsqueezed(dim)))
     }
@@ -113,7 +113,7 @@ impl QTensor {
     /// Repeats dimensions of length 1 without a copy.
     ///
     /// # Errors
-    /// [`Error::ShapeMismatch`].
+    /// [`ShapeMismatch`](crate::Error::ShapeMismatch).
     pub fn expand(&self, shape: &[usize]) -> Result<QTensor> {
         let ints = self.ints.expand(shape)?;
         Ok(self.rebuilt(ints, self.quantizer.expanded(self.rank(), shape)))
