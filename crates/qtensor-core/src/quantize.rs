@@ -14,7 +14,7 @@ use crate::tensor::Tensor;
 /// A dense `x` keeps its memory format. NaN becomes the type's greatest value, infinities saturate.
 ///
 /// # Errors
-/// [`Error::InvalidScale`], [`Error::InvalidZeroPoint`].
+/// [`InvalidScale`](crate::Error::InvalidScale), [`InvalidZeroPoint`](crate::Error::InvalidZeroPoint).
 pub fn quantize_per_tensor(
     x: &Tensor,
     scale: f64,
@@ -45,7 +45,8 @@ pub fn quantize_linear(x: &Tensor, scale: f64, zero_point: i32, dtype: DType) ->
 /// Quantizes `x` with a scale and zero point for each index along `axis`.
 ///
 /// # Errors
-/// [`Error::NoSuchDim`], [`Error::ChannelCount`], [`Error::InvalidScale`], [`Error::InvalidZeroPoint`].
+/// [`NoSuchDim`](crate::Error::NoSuchDim), [`ChannelCount`](crate::Error::ChannelCount),
+/// [`InvalidScale`](crate::Error::InvalidScale), [`InvalidZeroPoint`](crate::Error::InvalidZeroPoint).
 pub fn quantize_per_channel(
     x: &Tensor,
     scales: &[f64],

@@ -33,7 +33,8 @@ impl QTensor {
     /// The same elements under another shape, without a copy.
     ///
     /// # Errors
-    /// [`ShapeMismatch`](crate::Error::ShapeMismatch), [`NotViewable`](crate::Error::NotViewable), [`ChannelAxisLost`](crate::Error::ChannelAxisLost).
+    /// [`ShapeMismatch`](crate::Error::ShapeMismatch), [`NotViewable`](crate::Error::NotViewable),
+    /// [`ChannelAxisLost`](crate::Error::ChannelAxisLost).
     pub fn view(&self, shape: &[usize]) -> Result<QTensor> {
         let ints = self.ints.view(shape)?;
         Ok(self.rebuilt(ints, self.quantizer.reshaped("view", self.shape(), shape)?))
@@ -62,7 +63,8 @@ impl QTensor {
     /// Dimensions in a new order, without a copy; a channel axis moves along.
     ///
     /// # Errors
-    /// [`Rank`](crate::Error::Rank), [`NoSuchDim`](crate::Error::NoSuchDim), [`ShapeMismatch`](crate::Error::ShapeMismatch) for a repeated dimension.
+    /// [`Rank`](crate::Error::Rank), [`NoSuchDim`](crate::Error::NoSuchDim),
+    /// [`ShapeMismatch`](crate::Error::ShapeMismatch) for a repeated dimension.
     pub fn permute(&self, order: &[usize]) -> Result<QTensor> {
         Ok(self.rebuilt(self.ints.permute(order)?, self.quantizer.permuted(order)))
     }
@@ -78,7 +80,8 @@ impl QTensor {
     /// Elements `start, start + step, …` below `end` of one dimension, without a copy.
     ///
     /// # Errors
-    /// [`NoSuchDim`](crate::Error::NoSuchDim), [`OutOfRange`](crate::Error::OutOfRange), [`ReversedRange`](crate::Error::ReversedRange), [`InvalidStep`](crate::Error::InvalidStep).
+    /// [`NoSuchDim`](crate::Error::NoSuchDim), [`OutOfRange`](crate::Error::OutOfRange),
+    /// [`ReversedRange`](crate::Error::ReversedRange), [`InvalidStep`](crate::Error::InvalidStep).
     pub fn slice(&self, dim: usize, start: usize, end: usize, step: usize) -> Result<QTensor> {
         let ints = self.ints.slice(dim, start, end, step)?;
         Ok(self.rebuilt(ints, self.quantizer.sliced(dim, start, end, step)))
