@@ -138,7 +138,7 @@ fn weights_must_be_symmetric_qint8() {
     let unsigned = quantize_per_tensor(&tensor(&[1.0; 6], &[2, 3]), 0.1, 0, DType::QUInt8).unwrap();
     assert!(Linear::from_parts(unsigned, None, HALF).is_err());
     let activation = QConfig::x86().activation;
-    let error = quantize_weight("Linear", &tensor(&[1.0], &[1, 1]), None, &activation)
+    let error = quantize_weight("Linear", &tensor(&[1.0], &[1, 1]), &activation)
         .unwrap_err()
         .to_string();
     assert!(
@@ -148,7 +148,6 @@ fn weights_must_be_symmetric_qint8() {
     let nan = quantize_weight(
         "Linear",
         &tensor(&[f32::NAN], &[1, 1]),
-        None,
         &QConfig::x86().weight,
     );
     assert!(matches!(nan, Err(Error::Observe(_))));

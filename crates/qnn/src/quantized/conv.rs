@@ -43,7 +43,7 @@ impl<const D: usize> Conv<D> {
         weight: &ObserverFactory,
         output: QParams,
     ) -> Result<Conv<D>> {
-        let quantized = quantize_weight(Self::KIND, conv.weight(), conv.bias(), weight)?;
+        let quantized = quantize_weight(Self::KIND, conv.weight(), weight)?;
         Conv::from_parts(quantized, conv.bias().cloned(), *conv.geometry(), output)
     }
 

@@ -30,7 +30,7 @@ impl Linear {
         weight: &ObserverFactory,
         output: QParams,
     ) -> Result<Linear> {
-        let quantized = quantize_weight(Self::KIND, linear.weight(), linear.bias(), weight)?;
+        let quantized = quantize_weight(Self::KIND, linear.weight(), weight)?;
         Linear::from_parts(quantized, linear.bias().cloned(), output)
     }
 
