@@ -82,6 +82,11 @@ impl<const D: usize> BNReLU<D> {
 }
 
 impl<Q> Fused<Q> {
+    /// An int8 module with a rectifier behind it.
+    pub fn new(module: Q, rectifier: Rectifier) -> Fused<Q> {
+        Fused { module, rectifier }
+    }
+
     /// The module without the rectifier.
     pub fn module(&self) -> &Q {
         &self.module

@@ -1,6 +1,7 @@
 //! `conv`: one, two and three dimensions; the packed operation, the functionals, and the quantized modules.
 
-use qnn::intrinsic::quantized::{ConvReLU, Fused};
+use qnn::intrinsic::Rectifier;
+use qnn::intrinsic::quantized::ConvReLU;
 use qnn::quantized::Conv;
 use qnn::{ConvGeometry, Module, Value};
 use qops::ConvSpec;
@@ -10,7 +11,7 @@ use qtensor_core::{QTensor, Tensor};
 use crate::compare::{equal_quantized, in_each_format};
 use crate::exact::{Layer, expected};
 use crate::group::Verdict;
-use crate::linear::{activation, qparams, with_relu};
+use crate::linear::{activation, qparams};
 use crate::store::{Case, Fallible};
 
 /// A functional convolution.
@@ -82,8 +83,7 @@ fn module<const D: usize>(case: &Case) -> Fallible<Box<dyn Module<Input = Value,
     if !case.flag("relu")? {
         return Ok(Box::new(conv));
     }
-    let fused: ConvReLU<D> = Fused::from_state(&mut with_relu(&conv), Conv::from_state)?;
-    Ok(Box::new(fused))
+    Ok(Box::new(ConvReLU::new(conv, Rectifier::ReLU)))
 }
 
 fn axes<const D: usize>(sizes: &[usize]) -> Fallible<[usize; D]> {

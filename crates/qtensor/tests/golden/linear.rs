@@ -1,8 +1,9 @@
 //! `linear`: the packed operation, the functional one, and the quantized modules.
 
-use qnn::intrinsic::quantized::Fused;
+use qnn::intrinsic::Rectifier;
+use qnn::intrinsic::quantized::LinearReLU;
 use qnn::quantized::{Linear, QParams};
-use qnn::{Entry, Module, State, Value};
+use qnn::{Module, Value};
 use qops::ConvSpec;
 use qops::quantized::{Activation, OutQParams, PackedLinear, linear};
 use qtensor_core::QTensor;
@@ -39,10 +40,7 @@ pub fn check(case: &Case) -> Fallible<Verdict> {
     equal_quantized("functional", &once, &want)?;
     let module = Linear::from_parts(w, bias, qparams(&want)?)?;
     let module: Box<dyn Module<Input = Value, Output = Value>> = if relu {
-        Box::new(Fused::from_state(
-            &mut with_relu(&module),
-            Linear::from_state,
-        )?)
+        Box::new(LinearReLU::new(module, Rectifier::ReLU))
     } else {
         Box::new(module)
     };
@@ -67,11 +65,4 @@ pub fn qparams(want: &QTensor) -> Fallible<QParams> {
         zero_point: want.q_zero_point()?,
         dtype: want.dtype(),
     })
-}
-
-/// The state of the module that is `inner` with a fused ReLU.
-pub fn with_relu(inner: &impl Module) -> State {
-    inner
-        .state()
-        .with("rectifier", Entry::Text("ReLU".to_string()))
 }
