@@ -179,7 +179,7 @@ fn output_qparams(held: &dyn Node, prepared: &Prepared) -> Result<Option<QParams
 
 fn why_unchanged(held: &dyn Node, converts: bool) -> String {
     match held.kind() {
-        "Identity" => "fused, or an identity from the start".into(),
+        "Identity" => "fused, or an identity".into(),
         _ if converts => "no qconfig for this place".into(),
         _ if held.state().is_empty() => "works on integers as it is".into(),
         kind => format!("there is no int8 {kind}"),

@@ -9,13 +9,14 @@ mod show;
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 use qtensor::prelude::*;
 
 use common::digits::Digits;
 use common::net::DigitsNet;
-use measure::{Measured, latency_us, logits};
+use measure::{Measured, latencies_us, logits};
 
 /// Quantizes a small CNN on handwritten digits and compares it with its float original.
 #[derive(Parser)]
@@ -34,20 +35,30 @@ struct Args {
 /// Weights under PyTorch's names.
 const WEIGHTS: &[u8] = include_bytes!("../../data/digits_net.safetensors");
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let digits = Digits::load()?;
     let (train, test) = (digits.train(), digits.test());
     let batches = test.batches(60)?;
     let one_image = test.batches(1)?.swap_remove(0);
 
     // The float model as it was trained.
-    let mut net = DigitsNet::new()?;
-    load_safetensors_bytes(&mut net, WEIGHTS)?;
-    let float_logits = logits(&net, &batches)?;
-    let float_us = latency_us(&net, &one_image)?;
+    let mut float = DigitsNet::new()?;
+    load_safetensors_bytes(&mut float, WEIGHTS)?;
+    let float_logits = logits(&float, &batches)?;
 
     // Fuse, calibrate on the training rows, convert.
+    let mut net = DigitsNet::new()?;
+    load_safetensors_bytes(&mut net, WEIGHTS)?;
     let chains = fuse_all(&mut net, &one_image)?;
     prepare(&mut net, QConfig::x86())?;
     calibrate(&net, train.batches(args.batch as usize)?)?;
@@ -63,6 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut net = DigitsNet::new()?;
     load(&mut net, &path)?;
     let int8_logits = logits(&net, &batches)?;
+    let (float_us, int8_us) = latencies_us(&float, &net, &one_image)?;
 
     let measured = Measured {
         float_accuracy: metrics::accuracy(&float_logits, test.labels())?,
@@ -72,7 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         float_bytes: WEIGHTS.len() as u64,
         int8_bytes: std::fs::metadata(&path)?.len(),
         float_us,
-        int8_us: latency_us(&net, &one_image)?,
+        int8_us,
     };
     show::print(&chains, &report, &measured, &path, args.out.is_some());
     if args.json {
