@@ -80,59 +80,39 @@ impl<const D: usize> AdaptiveAvgPool<D> {
     }
 }
 
-impl<const D: usize> Node for MaxPool<D> {
-    fn kind(&self) -> &'static str {
-        Self::KIND
-    }
+/// The two poolings with a window differ in their operations alone.
+macro_rules! window_pool {
+    ($pool:ident, $operation:ident) => {
+        impl<const D: usize> Node for $pool<D> {
+            fn kind(&self) -> &'static str {
+                Self::KIND
+            }
 
-    fn extra_repr(&self) -> String {
-        self.0.repr()
-    }
+            fn extra_repr(&self) -> String {
+                self.0.repr()
+            }
 
-    fn config(&self) -> State {
-        self.0.save(State::default())
-    }
+            fn config(&self) -> State {
+                self.0.save(State::default())
+            }
+        }
+
+        impl<const D: usize> Module for $pool<D> {
+            type Input = Value;
+            type Output = Value;
+
+            fn forward(&self, input: &Value) -> Result<Value> {
+                check_rank::<D>(Self::KIND, input.shape())?;
+                Ok(match input {
+                    Value::Float(x) => qgrad::ops::$operation(x, &self.0.spec())?.into(),
+                    Value::Quantized(q) => quantized::$operation(q, &self.0.spec())?.into(),
+                })
+            }
+        }
+    };
 }
-
-impl<const D: usize> Module for MaxPool<D> {
-    type Input = Value;
-    type Output = Value;
-
-    fn forward(&self, input: &Value) -> Result<Value> {
-        check_rank::<D>(Self::KIND, input.shape())?;
-        Ok(match input {
-            Value::Float(x) => qgrad::ops::max_pool(x, &self.0.spec())?.into(),
-            Value::Quantized(q) => quantized::max_pool(q, &self.0.spec())?.into(),
-        })
-    }
-}
-
-impl<const D: usize> Node for AvgPool<D> {
-    fn kind(&self) -> &'static str {
-        Self::KIND
-    }
-
-    fn extra_repr(&self) -> String {
-        self.0.repr()
-    }
-
-    fn config(&self) -> State {
-        self.0.save(State::default())
-    }
-}
-
-impl<const D: usize> Module for AvgPool<D> {
-    type Input = Value;
-    type Output = Value;
-
-    fn forward(&self, input: &Value) -> Result<Value> {
-        check_rank::<D>(Self::KIND, input.shape())?;
-        Ok(match input {
-            Value::Float(x) => qgrad::ops::avg_pool(x, &self.0.spec())?.into(),
-            Value::Quantized(q) => quantized::avg_pool(q, &self.0.spec())?.into(),
-        })
-    }
-}
+window_pool!(MaxPool, max_pool);
+window_pool!(AvgPool, avg_pool);
 
 impl<const D: usize> Node for AdaptiveAvgPool<D> {
     fn kind(&self) -> &'static str {
