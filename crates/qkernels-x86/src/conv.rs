@@ -9,11 +9,17 @@ use crate::context::Context;
 use crate::depthwise::depthwise;
 use crate::driver::{self, Job};
 use crate::error::{Error, Result, at_least, exactly};
-use crate::gather::{Gather, Input, Places};
+use crate::finish::{Bytes, Converted, Finish, FromSums, Requantized};
+use crate::gather::{Gather, Input};
+#[cfg(target_arch = "x86_64")]
+use crate::isa::wide::Wide;
 use crate::linear;
 use crate::pack::{Dense, Form, Kind, PackedWeights, QUAD};
+use crate::padded::with_padding;
 use crate::requant::Requant;
 use crate::shape::ConvShape;
+#[cfg(target_arch = "x86_64")]
+use crate::winograd;
 
 const OPERATION: &str = "conv";
 
@@ -54,33 +60,101 @@ pub fn conv(
     requant: &Requant,
     out: &mut [u8],
 ) -> Result<()> {
-    shape.validate()?;
-    check_packing(shape, weights)?;
     linear::check_requant(OPERATION, weights, requant)?;
-    let rows = shape.output_rows();
-    at_least(OPERATION, "input", shape.input_len(), x.len())?;
-    exactly(OPERATION, "output", rows * shape.out_channels, out.len())?;
     let zero_point = requant.input_zero_point();
-    let dense = match weights.form() {
-        Form::Dense(dense) => dense,
-        Form::Depthwise(taps) => {
-            let (start, multipliers) = (requant.start(), requant.multipliers());
-            return depthwise(
+    check_buffers(x, shape, weights, out.len())?;
+    match weights.form() {
+        Form::Dense(dense) => {
+            dense_conv(
                 ctx,
                 x,
                 shape,
-                taps,
-                start,
-                multipliers,
+                (weights, dense),
                 zero_point,
-                requant.range(),
+                Bytes(requant),
                 out,
             );
+            Ok(())
         }
-    };
+        Form::Depthwise(taps) => {
+            let from = Requantized {
+                multipliers: requant.multipliers(),
+                range: requant.range(),
+            };
+            depthwise(ctx, x, shape, taps, requant.start(), zero_point, from, out)
+        }
+    }
+}
+
+/// A convolution whose sums become something else than bytes.
+pub(crate) fn conv_sums<C: FromSums>(
+    ctx: &Context,
+    x: &[u8],
+    shape: &ConvShape,
+    weights: &PackedWeights,
+    zero_point: u8,
+    from: C,
+    out: &mut [C::Out],
+) -> Result<()> {
+    check_buffers(x, shape, weights, out.len())?;
+    match weights.form() {
+        Form::Dense(dense) => {
+            let finish = Converted { isa: ctx.isa, from };
+            dense_conv(ctx, x, shape, (weights, dense), zero_point, finish, out);
+            Ok(())
+        }
+        Form::Depthwise(taps) => {
+            let start = vec![0; weights.outputs()];
+            depthwise(ctx, x, shape, taps, &start, zero_point, from, out)
+        }
+    }
+}
+
+/// A convolution by panels.
+fn dense_conv<F: Finish>(
+    ctx: &Context,
+    x: &[u8],
+    shape: &ConvShape,
+    (weights, dense): (&PackedWeights, &Dense),
+    zero_point: u8,
+    finish: F,
+    out: &mut [F::Out],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some((wide, transformed)) = Wide::of(ctx.isa).zip(weights.winograd()) {
+        let job = winograd::Job {
+            wide,
+            x,
+            shape,
+            weights: transformed,
+            zero_point,
+            finish,
+        };
+        return winograd::conv(ctx, job, out);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = weights;
+    if dense.row_run && shape.padding != [0; 3] {
+        return with_padding(x, shape, zero_point, QUAD, |x, shape| {
+            sweep(ctx, x, shape, dense, zero_point, finish, out);
+        });
+    }
+    sweep(ctx, x, shape, dense, zero_point, finish, out);
+}
+
+/// A convolution by panels, straight from its input.
+fn sweep<F: Finish>(
+    ctx: &Context,
+    x: &[u8],
+    shape: &ConvShape,
+    dense: &Dense,
+    zero_point: u8,
+    finish: F,
+    out: &mut [F::Out],
+) {
+    let rows = shape.output_rows();
     if shape.groups == 1 && shape.taps() == 1 && shape.stride == [1; 3] && shape.padding == [0; 3] {
-        linear::rows(ctx, x, rows, dense, requant, out);
-        return Ok(());
+        return linear::rows(ctx, x, rows, dense, zero_point, finish, out);
     }
     let span = (dense.groups - 1) * dense.channels + dense.quads() * QUAD;
     let input = Input::new(x, shape.input_len(), span, zero_point);
@@ -88,23 +162,29 @@ pub fn conv(
         shape,
         output: shape.output(),
         dense,
-        x,
-        zero_point: requant.input_zero_point(),
     };
     let fill = |rows: Range<usize>, gather: &mut Gather| sweep.fill(rows, gather);
-    driver::run(
-        ctx,
-        Job {
-            isa: ctx.isa,
-            dense,
-            requant,
-        },
-        input,
-        rows,
-        fill,
+    let job = Job {
+        isa: ctx.isa,
+        dense,
+        finish,
+        first_row: 0,
+        greatest: u8::MAX,
+    };
+    driver::run(ctx, job, input, rows, fill, out);
+}
+
+/// Refuses shapes, weights and buffers that do not go together.
+fn check_buffers(x: &[u8], shape: &ConvShape, weights: &PackedWeights, out: usize) -> Result<()> {
+    shape.validate()?;
+    check_packing(shape, weights)?;
+    at_least(OPERATION, "input", shape.input_len(), x.len())?;
+    exactly(
+        OPERATION,
+        "output",
+        shape.output_rows() * shape.out_channels,
         out,
-    );
-    Ok(())
+    )
 }
 
 /// Refuses weights that were packed for another kernel.
@@ -166,8 +246,6 @@ struct Sweep<'a> {
     shape: &'a ConvShape,
     output: [usize; 3],
     dense: &'a Dense,
-    x: &'a [u8],
-    zero_point: u8,
 }
 
 impl Sweep<'_> {
@@ -213,42 +291,15 @@ impl Sweep<'_> {
                     let mut places = gather.segment(segment, block, rows.clone());
                     for place in 0..rows.len() {
                         if self.dense.row_run {
+                            // Padded beforehand, so that each kernel row lies in the image.
                             let first = (ow + place) * self.shape.stride[2];
-                            self.kernel_row(line, first, place, &mut places);
+                            places.input(place, line + first * self.shape.in_channels);
                         } else if let Some(iw) = self.coordinate(2, ow + place, kw) {
                             places.input(place, line + iw * self.shape.in_channels);
                         }
                     }
                 }
             }
-        }
-    }
-
-    /// A whole kernel row, which begins `first` positions into the padded line.
-    fn kernel_row(&self, line: usize, first: usize, place: usize, places: &mut Places) {
-        let (padding, width, channels) = (
-            self.shape.padding[2],
-            self.shape.input[2],
-            self.shape.in_channels,
-        );
-        let end = first + self.shape.kernel[2];
-        if first >= padding && end <= padding + width {
-            places.input(place, line + (first - padding) * channels);
-        } else if end > padding && first < padding + width {
-            let inside = |position: &usize| (padding..padding + width).contains(position);
-            let byte = |position: usize, c: usize| {
-                if inside(&position) {
-                    self.x[line + (position - padding) * channels + c]
-                } else {
-                    self.zero_point
-                }
-            };
-            places.copy(
-                place,
-                (first..end)
-                    .flat_map(|position| (0..channels).map(move |c| (position, c)))
-                    .map(|(p, c)| byte(p, c)),
-            );
         }
     }
 

@@ -16,14 +16,15 @@
 //!
 //! The kernel is safe code that the compiler turns into `vpmaddwd`; see [`dot`].
 
-use qtensor_core::requant::{OutputRange, requantize};
-
 use crate::context::Context;
 use crate::error::{Error, Result, at_least, exactly};
+use crate::finish::FromSums;
 use crate::isa::Work;
 use crate::pool::unravel;
 use crate::shape::ConvShape;
 
+#[cfg(target_arch = "x86_64")]
+mod columns;
 mod plain;
 mod taps;
 
@@ -50,25 +51,22 @@ const SERIAL_BELOW: u64 = 1 << 20;
 
 /// Convolves `x[batch][depth][height][width][channel]`, every input channel by itself.
 ///
-/// `out = clamp(rne(f32(bias0[c] + Σ x·w)·mult[c]) + z, lo, hi)`, where elements in the padding are the
-/// input's zero point. `bias0` holds the bias minus zero point times
-/// [column sum](DepthwiseTaps::column_sums); the sum wraps. `bias0` and `mult` may be longer than the
-/// channels.
+/// The sums, which wrap, are `start[c] + Σ x·w`, where elements in the padding are the input's zero point;
+/// `from` makes the output of them. `start` may be longer than the channels.
 ///
 /// # Errors
 /// Those of [`ConvShape::validate`]; [`Error::Mismatch`] if the shape is not the one packed;
 /// [`Error::Length`] for a buffer that does not fit.
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn depthwise(
+pub(crate) fn depthwise<C: FromSums>(
     ctx: &Context,
     x: &[u8],
     shape: &ConvShape,
     taps: &DepthwiseTaps,
-    bias0: &[i32],
-    mult: &[f32],
+    start: &[i32],
     input_zero_point: u8,
-    range: OutputRange,
-    out: &mut [u8],
+    from: C,
+    out: &mut [C::Out],
 ) -> Result<()> {
     shape.validate()?;
     let channels = taps.out_channels;
@@ -91,26 +89,43 @@ pub(crate) fn depthwise(
         }
     }
     at_least(OPERATION, "x", shape.input_len(), x.len())?;
-    at_least(OPERATION, "bias", channels, bias0.len())?;
-    at_least(OPERATION, "multipliers", channels, mult.len())?;
+    at_least(OPERATION, "start value", channels, start.len())?;
     let rows = shape.output_rows() / shape.output()[2];
     exactly(OPERATION, "out", shape.output_rows() * channels, out.len())?;
+    let pieces = ctx.pieces(shape.macs(), SERIAL_BELOW);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(kernel) = columns::kernel(ctx.isa, shape) {
+        let pixels = shape.output_rows().div_ceil(pieces).max(1);
+        Context::chunks(out, pixels * channels, |index, out| {
+            let run = columns::Run {
+                isa: ctx.isa,
+                kernel,
+                x,
+                shape,
+                taps,
+                start,
+                input_zero_point,
+                from,
+                first: index / channels,
+            };
+            run.compute(out);
+        });
+        return Ok(());
+    }
     let geometry = Geometry::new(shape);
 
     let row = shape.output()[2] * channels;
-    let pieces = ctx.pieces(shape.macs(), SERIAL_BELOW);
-    Context::chunks(out, rows.div_ceil(pieces).max(1) * row, |start, out| {
-        let first_row = start / row;
+    Context::chunks(out, rows.div_ceil(pieces).max(1) * row, |index, out| {
+        let first_row = index / row;
         match geometry {
             Some(geometry) => ctx.isa.vectorize(Band {
                 x,
                 shape,
                 geometry,
                 taps,
-                bias0,
-                mult,
+                start,
                 input_zero_point,
-                range,
+                from,
                 first_row,
                 out,
             }),
@@ -118,10 +133,9 @@ pub(crate) fn depthwise(
                 x,
                 shape,
                 taps,
-                bias0,
-                mult,
+                start,
                 input_zero_point,
-                range,
+                from,
                 first_row,
                 out,
             }),
@@ -195,20 +209,19 @@ fn gcd(a: usize, b: usize) -> usize {
 }
 
 /// A run of output rows, computed by one thread.
-struct Band<'a> {
+struct Band<'a, C: FromSums> {
     x: &'a [u8],
     shape: &'a ConvShape,
     geometry: Geometry,
     taps: &'a DepthwiseTaps,
-    bias0: &'a [i32],
-    mult: &'a [f32],
+    start: &'a [i32],
     input_zero_point: u8,
-    range: OutputRange,
+    from: C,
     first_row: usize,
-    out: &'a mut [u8],
+    out: &'a mut [C::Out],
 }
 
-impl Work for Band<'_> {
+impl<C: FromSums> Work for Band<'_, C> {
     type Output = ();
 
     #[inline(always)]
@@ -292,7 +305,7 @@ impl Staged {
     }
 }
 
-impl Band<'_> {
+impl<C: FromSums> Band<'_, C> {
     /// The input row (counted over images and planes) under each row of the kernel.
     #[inline(always)]
     fn wanted_rows(&self, row: usize, wanted: &mut Vec<Option<usize>>) {
@@ -351,7 +364,7 @@ impl Band<'_> {
 
     /// One row of outputs of one block of channels; `starts` are the staged positions under output 0.
     #[inline(always)]
-    fn block(&self, block: usize, stage: &[Pairs], starts: &[usize], out: &mut [u8]) {
+    fn block(&self, block: usize, stage: &[Pairs], starts: &[usize], out: &mut [C::Out]) {
         let channels = self.taps.out_channels;
         let first = first_channel(block, channels);
         let lanes = LANES.min(channels);
@@ -359,12 +372,11 @@ impl Band<'_> {
             stage,
             starts,
             weights: &self.taps.pairs[block * starts.len()..][..starts.len()],
-            bias0: [0; LANES],
-            mult: [0.0; LANES],
-            range: self.range,
+            sums: [0; LANES],
+            first,
+            from: self.from,
         };
-        tile.bias0[..lanes].copy_from_slice(&self.bias0[first..first + lanes]);
-        tile.mult[..lanes].copy_from_slice(&self.mult[first..first + lanes]);
+        tile.sums[..lanes].copy_from_slice(&self.start[first..first + lanes]);
         let outputs = out.len() / channels;
         let step = self.geometry.output_step;
         if step == 1 && outputs >= PIXELS && lanes == LANES {
@@ -388,39 +400,38 @@ impl Band<'_> {
 }
 
 /// What the innermost loops read.
-struct Tile<'a> {
+struct Tile<'a, C> {
     stage: &'a [Pairs],
     starts: &'a [usize],
     weights: &'a [Pairs],
-    bias0: [i32; LANES],
-    mult: [f32; LANES],
-    range: OutputRange,
+    /// Start values.
+    sums: [i32; LANES],
+    /// The first channel.
+    first: usize,
+    from: C,
 }
 
-impl Tile<'_> {
+impl<C: FromSums> Tile<'_, C> {
     /// `P` outputs of eight channels, the first one at staged position `at`, the others next to it.
     /// They go to the start of `out` and every `channels` bytes from there.
     #[inline(always)]
     fn compute<const P: usize, const FULL: bool>(
         &self,
         at: usize,
-        out: &mut [u8],
+        out: &mut [C::Out],
         channels: usize,
     ) {
-        let mut acc = [self.bias0; P];
+        let mut acc = [self.sums; P];
         for (&start, weights) in self.starts.iter().zip(self.weights) {
             let staged = &self.stage[start + at..][..P];
             for p in 0..P {
                 dot(&mut acc[p], &staged[p], weights);
             }
         }
-        let (mult, range) = (self.mult, self.range);
         for (p, acc) in acc.iter().enumerate() {
             let lanes = if FULL { LANES } else { channels };
             let out = &mut out[p * channels..][..lanes];
-            for i in 0..lanes {
-                out[i] = requantize(acc[i], mult[i], range) as u8;
-            }
+            self.from.convert(0, self.first, &acc[..lanes], out);
         }
     }
 }

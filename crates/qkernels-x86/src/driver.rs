@@ -14,31 +14,35 @@ use core::cell::RefCell;
 use core::ops::Range;
 
 use crate::context::Context;
+use crate::finish::{Finish, Place};
 use crate::gather::{Gather, Input};
 use crate::isa::Isa;
 use crate::isa::rows::RowTable;
-use crate::isa::tile::{Epilogue, Tile};
+use crate::isa::tile::Tile;
 use crate::pack::{Dense, PANEL};
 use crate::plan::{self, balanced};
-use crate::requant::Requant;
 #[cfg(target_arch = "x86_64")]
 use crate::wide;
 
 /// A layer and the instructions to run it with.
 #[derive(Clone, Copy)]
-pub(crate) struct Job<'a> {
+pub(crate) struct Job<'a, F> {
     pub(crate) isa: Isa,
     pub(crate) dense: &'a Dense,
-    pub(crate) requant: &'a Requant,
+    pub(crate) finish: F,
+    /// The row of the whole call that counts as row 0.
+    pub(crate) first_row: usize,
+    /// No byte of the input or its padding is greater.
+    pub(crate) greatest: u8,
 }
 
 /// The part of the output that a block computes.
-pub(crate) struct Part<'a> {
+pub(crate) struct Part<'a, T> {
     /// Panels of every group.
     pub(crate) panels: Range<usize>,
     /// The output from the first of these panels on.
-    pub(crate) out: &'a mut [u8],
-    /// Bytes between rows of `out`.
+    pub(crate) out: &'a mut [T],
+    /// Elements between rows of `out`.
     pub(crate) stride: usize,
 }
 
@@ -51,20 +55,25 @@ struct Scratch {
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
-    /// Output of few rows by columns, before it is put in order.
-    static COLUMNS: RefCell<Vec<u8>> = RefCell::default();
+    /// Output of few rows by columns, before it is put in order; words, for elements of up to four bytes.
+    static COLUMNS: RefCell<Vec<u32>> = RefCell::default();
 }
 
 /// Computes `rows` rows of output; `fill` tells where the segments of a range of rows begin.
-pub(crate) fn run(
+pub(crate) fn run<F: Finish>(
     ctx: &Context,
-    job: Job,
+    job: Job<F>,
     input: Input,
     rows: usize,
     fill: impl Fn(Range<usize>, &mut Gather) + Sync,
-    out: &mut [u8],
+    out: &mut [F::Out],
 ) {
     let dense = job.dense;
+    #[cfg(target_arch = "x86_64")]
+    let job = Job {
+        greatest: wide::greatest(job.isa, input.used()).max(input.zero_point()),
+        ..job
+    };
     let width = dense.groups * dense.columns;
     let products = rows as u64 * (width * dense.segments * dense.channels) as u64;
     let pieces = ctx.pieces(products, plan::SERIAL_BELOW);
@@ -89,17 +98,17 @@ pub(crate) fn run(
 }
 
 /// Every piece computes some panels of all rows into memory of its own.
-fn by_columns(
+fn by_columns<F: Finish>(
     pieces: usize,
-    job: Job,
+    job: Job<F>,
     input: Input,
     rows: usize,
     fill: impl Fn(Range<usize>, &mut Gather) + Sync,
-    out: &mut [u8],
+    out: &mut [F::Out],
 ) {
     let panels = job.dense.panels().div_ceil(pieces);
     let chunk = panels * PANEL * rows;
-    let piece = |index: usize, out: &mut [u8]| {
+    let piece = |index: usize, out: &mut [F::Out]| {
         let first = index / chunk * panels;
         let width = out.len() / rows;
         let panels = first..first + width.div_ceil(PANEL);
@@ -119,9 +128,10 @@ fn by_columns(
         return Context::chunks(out, chunk, piece);
     }
     // Taken out of its cell, because rayon may run other work on this thread while it waits.
-    let mut columns = COLUMNS.take();
-    columns.resize(out.len(), 0);
-    Context::chunks(&mut columns, chunk, piece);
+    let mut words = COLUMNS.take();
+    words.resize(out.len(), 0);
+    let columns = &mut bytemuck::cast_slice_mut::<u32, F::Out>(&mut words)[..out.len()];
+    Context::chunks(columns, chunk, piece);
     let width = job.dense.columns;
     for (index, part) in columns.chunks(chunk).enumerate() {
         let first = index * panels * PANEL;
@@ -129,16 +139,16 @@ fn by_columns(
             out[row * width + first..][..part.len()].copy_from_slice(part);
         }
     }
-    COLUMNS.set(columns);
+    COLUMNS.set(words);
 }
 
 /// Computes rows on the calling thread, block by block.
-fn serial(
-    job: Job,
+fn serial<F: Finish>(
+    job: Job<F>,
     input: Input,
     rows: Range<usize>,
     fill: &impl Fn(Range<usize>, &mut Gather),
-    part: Part,
+    part: Part<F::Out>,
 ) {
     let dense = job.dense;
     let Part {
@@ -147,7 +157,10 @@ fn serial(
         stride,
     } = part;
     SCRATCH.with_borrow_mut(|scratch| {
-        let most = plan::block_rows(dense.segments * dense.channels * dense.groups);
+        let bytes = dense.segments * dense.channels * dense.groups;
+        #[cfg(target_arch = "x86_64")]
+        let bytes = bytes * wide::element_bytes(job.isa, job.greatest);
+        let most = plan::block_rows(bytes);
         for block in balanced(rows.len(), most) {
             let count = block.len();
             let first = rows.start + block.start;
@@ -155,6 +168,10 @@ fn serial(
             fill(first..first + count, &mut scratch.gather);
             let table = scratch.gather.table(input, count);
             let out = &mut out[block.start * stride..block.end * stride];
+            let job = Job {
+                first_row: first,
+                ..job
+            };
             for group in 0..dense.groups {
                 let part = Part {
                     panels: panels.clone(),
@@ -173,46 +190,50 @@ fn serial(
 }
 
 /// Computes one group of a block, tile by tile, straight from the rows.
-fn tiles(job: Job, rows: &RowTable, group: usize, part: Part) {
+fn tiles<F: Finish>(job: Job<F>, rows: &RowTable, group: usize, part: Part<F::Out>) {
     let dense = job.dense;
     let heights = job.isa.tile_rows();
     let (first, count) = (part.panels.start, part.panels.len());
-    for neighbours in balanced(count, heights.len()) {
+    for neighbours in balanced(count, plan::tile_panels(heights, rows.rows())) {
         let panels = neighbours.len();
         let panel = first + neighbours.start;
-        for tile in balanced(rows.rows(), heights[panels - 1]) {
+        for tile in balanced(rows.rows(), F::ROWS) {
             let out = &mut part.out[tile.start * part.stride + neighbours.start * PANEL..];
-            job.isa.tile(Tile {
-                rows,
-                first: tile.start,
-                height: tile.len(),
-                offset: group * dense.channels,
-                lines: dense.lines(group, panel, panels),
-                panels,
-                epilogue: job.epilogue(group, panel, panels, out, part.stride),
+            let place = job.place(group, panel, panels, tile.start, tile.len());
+            job.finish.tile(place, None, out, part.stride, |epilogue| {
+                job.isa.tile(Tile {
+                    rows,
+                    first: tile.start,
+                    height: tile.len(),
+                    offset: group * dense.channels,
+                    lines: dense.lines(group, panel, panels),
+                    panels,
+                    pairs_fit: false,
+                    epilogue,
+                });
             });
         }
     }
 }
 
-impl Job<'_> {
-    /// The epilogue of a tile of `panels` panels, from `panel` on.
-    pub(crate) fn epilogue<'a>(
-        &'a self,
+impl<F> Job<'_, F> {
+    /// Where the tile of `height` rows of the block from `row` on, and of `panels` panels of `group` from
+    /// `panel` on, lies in the output.
+    pub(crate) fn place(
+        &self,
         group: usize,
         panel: usize,
         panels: usize,
-        out: &'a mut [u8],
-        stride: usize,
-    ) -> Epilogue<'a> {
-        let first = (group * self.dense.panels() + panel) * PANEL;
-        Epilogue {
-            start: &self.requant.start()[first..],
-            multipliers: &self.requant.multipliers()[first..],
-            range: self.requant.range(),
-            out,
-            stride,
+        row: usize,
+        height: usize,
+    ) -> Place {
+        Place {
+            row: self.first_row + row,
+            column: (group * self.dense.panels() + panel) * PANEL,
+            channel: group * self.dense.columns + panel * PANEL,
+            height,
             columns: (self.dense.columns - panel * PANEL).min(panels * PANEL),
+            width: panels * PANEL,
         }
     }
 }

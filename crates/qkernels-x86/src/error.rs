@@ -14,6 +14,14 @@ pub enum Error {
         /// The names it may hold.
         allowed: String,
     },
+    /// The environment names an instruction set that this CPU cannot run.
+    #[error("the CPU cannot run {tier}: it lacks {missing}")]
+    MissingIsa {
+        /// The instruction set.
+        tier: &'static str,
+        /// The CPU features it needs and does not find.
+        missing: String,
+    },
     /// A buffer holds too few elements.
     #[error("{operation}: {buffer} needs {expected} elements, got {actual}")]
     Length {

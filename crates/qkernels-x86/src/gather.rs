@@ -25,12 +25,24 @@ impl<'a> Input<'a> {
             zero_point,
         }
     }
+
+    /// The bytes that matter.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn used(&self) -> &'a [u8] {
+        &self.bytes[..self.used]
+    }
+
+    /// What padding is made of.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn zero_point(&self) -> u8 {
+        self.zero_point
+    }
 }
 
 /// Sources of one block, ordered `[segment][row]`; memory is reused between blocks.
 ///
 /// The scratch bytes are a row of padding, then a copy of the end of the input followed by zeros, for
-/// segments whose span leaves the input, then the segments that lie partly in the padding.
+/// segments whose span leaves the input.
 #[derive(Default)]
 pub(crate) struct Gather {
     sources: Vec<usize>,
@@ -76,7 +88,6 @@ impl Gather {
     ) -> Places<'_> {
         Places {
             sources: &mut self.sources[segment * block..(segment + 1) * block][rows],
-            scratch: &mut self.scratch,
             input_len: self.input_len,
             span: self.span,
             direct_end: self.direct_end,
@@ -94,7 +105,6 @@ impl Gather {
 /// The sources of one segment in some rows.
 pub(crate) struct Places<'a> {
     sources: &'a mut [usize],
-    scratch: &'a mut Vec<u8>,
     input_len: usize,
     span: usize,
     direct_end: usize,
@@ -112,14 +122,6 @@ impl Places<'_> {
             self.input_len + self.span + (offset - self.tail)
         };
     }
-
-    /// Lets row `row` read `bytes`, followed by zeros.
-    pub(crate) fn copy(&mut self, row: usize, bytes: impl Iterator<Item = u8>) {
-        let start = self.scratch.len();
-        self.scratch.extend(bytes.take(self.span));
-        self.scratch.resize(start + self.span, 0);
-        self.sources[row] = self.input_len + start;
-    }
 }
 
 #[cfg(test)]
@@ -136,12 +138,11 @@ mod tests {
         places.input(0, 0);
         places.input(1, 3);
         places.input(2, 5);
-        gather.segment(1, 3, 2..3).copy(0, [7, 8].into_iter());
         let table = gather.table(input, 3);
         assert_eq!(table.segment(0, 0, 0, 4), [1, 2, 3, 4]);
         assert_eq!(table.segment(0, 1, 0, 3), [4, 5, 6]);
         assert_eq!(table.segment(0, 2, 0, 1), [6]);
         assert_eq!(table.segment(1, 0, 0, 4), [9, 9, 9, 9]);
-        assert_eq!(table.segment(1, 2, 0, 4), [7, 8, 0, 0]);
+        assert_eq!(table.segment(1, 2, 0, 4), [9, 9, 9, 9]);
     }
 }

@@ -9,13 +9,24 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod depthwise;
 mod detect;
+#[cfg(test)]
+pub(crate) mod guard;
+pub(crate) mod peak;
 pub(crate) mod rows;
-mod scalar;
+pub(crate) mod scalar;
 pub(crate) mod sgemm;
+#[cfg(target_arch = "x86_64")]
+mod sse2;
 pub(crate) mod tile;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod wide;
+#[cfg(target_arch = "x86_64")]
+mod ymm;
 
 use crate::error::Result;
 use crate::isa::tile::Tile;
@@ -28,9 +39,9 @@ pub const ISA_VARIABLE: &str = "QTENSOR_ISA";
 /// | tier | name | dot product | needs |
 /// |---|---|---|---|
 /// | `Scalar` | `scalar` | plain Rust | nothing, every target |
-/// | `Sse2` | `sse2` | plain Rust | x86-64 |
-/// | `Avx2` | `avx2` | `vpmaddwd` on 16-bit halves | AVX2 |
-/// | `AvxVnni` | `avxvnni` | as AVX2 | AVX2, AVX-VNNI |
+/// | `Sse2` | `sse2` | `pmaddwd` on 16-bit integers | x86-64 |
+/// | `Avx2` | `avx2` | `vpmaddubsw` where exact, else `vpmaddwd` | AVX2 |
+/// | `AvxVnni` | `avxvnni` | `vpdpbusd`, 256 bits | AVX2, AVX-VNNI |
 /// | `Avx512Vnni` | `avx512vnni` | `vpdpbusd`, 512 bits | AVX-512 F, BW, DQ, VL, VNNI |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -66,6 +77,20 @@ impl Tier {
             Tier::AvxVnni => "avxvnni",
             Tier::Avx512Vnni => "avx512vnni",
         }
+    }
+
+    /// The CPU features that this tier needs and this CPU, under this operating system, lacks.
+    ///
+    /// ```
+    /// # use qkernels_x86::{Isa, Tier};
+    /// assert!(Tier::Scalar.missing().is_empty());
+    /// assert_eq!(
+    ///     Tier::Avx2.missing().is_empty(),
+    ///     Isa::available().iter().any(|isa| isa.tier() == Tier::Avx2)
+    /// );
+    /// ```
+    pub fn missing(self) -> Vec<&'static str> {
+        detect::missing(self)
     }
 }
 
@@ -105,6 +130,27 @@ impl Isa {
         detect::available()
     }
 
+    /// What a test or a bench should go through: the tier that `QTENSOR_ISA` names and no other, or
+    /// [`Isa::available`] if the variable is unset or empty.
+    ///
+    /// Unlike [`Isa::active`] this never falls back to a lower tier, so that a run that names a tier
+    /// cannot pass without having used it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownIsa`](crate::Error::UnknownIsa) if the variable names no tier,
+    /// [`Error::MissingIsa`](crate::Error::MissingIsa) if it names one that this CPU cannot run.
+    ///
+    /// ```
+    /// # use qkernels_x86::Isa;
+    /// for isa in Isa::selected()? {
+    ///     assert!(Isa::available().contains(&isa));
+    /// }
+    /// # Ok::<(), qkernels_x86::Error>(())
+    /// ```
+    pub fn selected() -> Result<Vec<Isa>> {
+        detect::selected()
+    }
+
     /// The tier this token proves.
     pub fn tier(self) -> Tier {
         self.0
@@ -121,31 +167,34 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         match self.0 {
             Tier::Scalar | Tier::Sse2 => work.run(),
-            Tier::Avx2 | Tier::AvxVnni => avx2::vectorize(self, work),
+            Tier::Avx2 => avx2::vectorize(self, work),
+            Tier::AvxVnni => avxvnni::vectorize(self, work),
             Tier::Avx512Vnni => avx512vnni::vectorize(self, work),
         }
         #[cfg(not(target_arch = "x86_64"))]
         work.run()
     }
 
-    /// The greatest number of rows of tiles of 1, 2, ... panels.
+    /// Rows that are summed at a time in tiles of 1, 2, ... panels, which are all the numbers of panels
+    /// that tiles may have; they may have any height.
     pub(crate) fn tile_rows(self) -> &'static [usize] {
         #[cfg(target_arch = "x86_64")]
         match self.0 {
-            Tier::Scalar | Tier::Sse2 => &[4],
-            Tier::Avx2 | Tier::AvxVnni => &[avx2::TILE_ROWS],
+            Tier::Scalar | Tier::Sse2 | Tier::Avx2 => &[1],
+            Tier::AvxVnni => &avxvnni::TILE_ROWS,
             Tier::Avx512Vnni => &avx512vnni::TILE_ROWS,
         }
         #[cfg(not(target_arch = "x86_64"))]
-        &[4]
+        &[1]
     }
 
-    /// Computes a tile within [`Isa::tile_rows`].
+    /// Computes a tile of as many panels as [`Isa::tile_rows`] allows.
     pub(crate) fn tile(self, mut tile: Tile) {
         #[cfg(target_arch = "x86_64")]
         match self.0 {
             Tier::Scalar | Tier::Sse2 => scalar::tile(&mut tile),
-            Tier::Avx2 | Tier::AvxVnni => avx2::tile(self, &mut tile),
+            Tier::Avx2 => avx2::tile(self, &mut tile),
+            Tier::AvxVnni => avxvnni::tile(self, &mut tile),
             Tier::Avx512Vnni => avx512vnni::tile(self, &mut tile),
         }
         #[cfg(not(target_arch = "x86_64"))]

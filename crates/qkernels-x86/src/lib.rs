@@ -13,29 +13,39 @@ mod context;
 mod conv;
 mod depthwise;
 mod driver;
+mod dynamic;
 mod elementwise;
 mod error;
+mod finish;
 mod gather;
+#[cfg(test)]
+mod guard_tests;
 mod isa;
 mod layout;
 mod linear;
 mod map;
 mod pack;
+mod padded;
 mod plan;
 mod pool;
 mod quantize;
 pub mod reference;
 mod requant;
 mod shape;
+mod sums;
 #[cfg(target_arch = "x86_64")]
 mod wide;
+#[cfg(target_arch = "x86_64")]
+mod winograd;
 
 pub use adaptive::adaptive_avg_pool;
 pub use context::Context;
 pub use conv::conv;
 pub use depthwise::DepthwiseTaps;
+pub use dynamic::quantize_rows_u8;
 pub use elementwise::{Byte, add, clamp, flip_sign, lookup, mul};
 pub use error::{Error, Result};
+pub use isa::peak::Peak;
 pub use isa::sgemm::sgemm;
 pub use isa::{ISA_VARIABLE, Isa, Tier, Work};
 pub use layout::{to_channels_first, to_channels_last};
@@ -46,3 +56,4 @@ pub use qtensor_core::requant::OutputRange;
 pub use quantize::{MinMax, dequantize_i8, dequantize_u8, min_max, quantize_i8, quantize_u8};
 pub use requant::Requant;
 pub use shape::ConvShape;
+pub use sums::{FloatOutput, RowParams, conv_f32, conv_i32, linear_f32, linear_i32};

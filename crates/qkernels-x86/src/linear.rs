@@ -5,6 +5,7 @@ use core::ops::Range;
 use crate::context::Context;
 use crate::driver::{self, Job};
 use crate::error::{Error, Result, at_least, exactly, product};
+use crate::finish::{Bytes, Finish};
 use crate::gather::{Gather, Input};
 use crate::pack::{Dense, Form, Kind, PackedWeights, QUAD};
 use crate::requant::Requant;
@@ -38,19 +39,29 @@ pub fn linear(
     requant: &Requant,
     out: &mut [u8],
 ) -> Result<()> {
-    let (Kind::Linear { .. }, Form::Dense(dense)) = (weights.kind(), weights.form()) else {
-        return Err(Error::Packing {
-            operation: OPERATION,
-            expected: "a linear layer",
-            actual: "a convolution",
-        });
-    };
+    let dense = linear_weights(OPERATION, weights)?;
     check_requant(OPERATION, weights, requant)?;
     let (n, k) = (weights.outputs(), dense.channels);
     at_least(OPERATION, "input", product(OPERATION, &[m, k])?, x.len())?;
     exactly(OPERATION, "output", product(OPERATION, &[m, n])?, out.len())?;
-    rows(ctx, x, m, dense, requant, out);
+    let zero_point = requant.input_zero_point();
+    rows(ctx, x, m, dense, zero_point, Bytes(requant), out);
     Ok(())
+}
+
+/// The panels of a linear layer's weights.
+pub(crate) fn linear_weights<'a>(
+    operation: &'static str,
+    weights: &'a PackedWeights,
+) -> Result<&'a Dense> {
+    match (weights.kind(), weights.form()) {
+        (Kind::Linear { .. }, Form::Dense(dense)) => Ok(dense),
+        _ => Err(Error::Packing {
+            operation,
+            expected: "a linear layer",
+            actual: "a convolution",
+        }),
+    }
 }
 
 /// Refuses an epilogue built for other weights.
@@ -73,32 +84,29 @@ pub(crate) fn check_requant(
 }
 
 /// The product itself, for weights of one segment, lengths having been checked.
-pub(crate) fn rows(
+pub(crate) fn rows<F: Finish>(
     ctx: &Context,
     x: &[u8],
     m: usize,
     dense: &Dense,
-    requant: &Requant,
-    out: &mut [u8],
+    zero_point: u8,
+    finish: F,
+    out: &mut [F::Out],
 ) {
     let k = dense.channels;
-    let input = Input::new(x, m * k, dense.quads() * QUAD, requant.input_zero_point());
+    let input = Input::new(x, m * k, dense.quads() * QUAD, zero_point);
     let fill = |rows: Range<usize>, gather: &mut Gather| {
         let mut places = gather.segment(0, rows.len(), 0..rows.len());
         for (place, row) in rows.enumerate() {
             places.input(place, row * k);
         }
     };
-    driver::run(
-        ctx,
-        Job {
-            isa: ctx.isa,
-            dense,
-            requant,
-        },
-        input,
-        m,
-        fill,
-        out,
-    );
+    let job = Job {
+        isa: ctx.isa,
+        dense,
+        finish,
+        first_row: 0,
+        greatest: u8::MAX,
+    };
+    driver::run(ctx, job, input, m, fill, out);
 }

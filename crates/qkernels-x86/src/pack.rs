@@ -18,9 +18,14 @@
 //! Missing channels and columns are zero, so what activations hold there never matters. The order is
 //! the same for every instruction set.
 
+#[cfg(target_arch = "x86_64")]
+use std::sync::OnceLock;
+
 use crate::depthwise::DepthwiseTaps;
 use crate::error::{Error, Result, exactly, positive, product};
 use crate::shape::ConvShape;
+#[cfg(target_arch = "x86_64")]
+use crate::winograd::{self, Winograd};
 
 /// Columns of a panel.
 pub(crate) const PANEL: usize = 16;
@@ -38,6 +43,17 @@ const SHORT_ROW: usize = 48;
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) [i8; PANEL * QUAD]);
 
+impl Line {
+    /// See [`Dense::pair_bound`].
+    fn pair_bound(&self) -> u16 {
+        let pair = |pair: &[i8]| {
+            let side = |keep: fn(i16) -> i16| pair.iter().map(|&w| keep(i16::from(w))).sum::<i16>();
+            side(|w| w.max(0)).max(-side(|w| w.min(0))).unsigned_abs()
+        };
+        self.0.chunks_exact(2).map(pair).max().unwrap_or(0)
+    }
+}
+
 /// Weights of a linear layer or a convolution, ready for every instruction set.
 ///
 /// ```
@@ -52,6 +68,9 @@ pub struct PackedWeights {
     form: Form,
     sums: Vec<i32>,
     negative_sums: Vec<i32>,
+    /// Made when a tier first asks for it; `None` inside if the layer is not of the kind.
+    #[cfg(target_arch = "x86_64")]
+    winograd: OnceLock<Option<Winograd>>,
 }
 
 /// What the weights were packed for.
@@ -89,6 +108,8 @@ pub(crate) struct Dense {
     /// Whether a segment is a whole kernel row.
     pub(crate) row_run: bool,
     lines: Vec<Line>,
+    /// For each panel, the greatest magnitude of a sum of two neighbouring weights of one sign.
+    pair_bounds: Vec<u16>,
 }
 
 impl PackedWeights {
@@ -196,7 +217,21 @@ impl PackedWeights {
             form,
             sums,
             negative_sums,
+            #[cfg(target_arch = "x86_64")]
+            winograd: OnceLock::new(),
         }
+    }
+
+    /// The weights transformed for [`winograd`](crate::winograd), if that can compute the layer.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn winograd(&self) -> Option<&Winograd> {
+        let make = || match (&self.kind, &self.form) {
+            (Kind::Conv(shape), Form::Dense(dense)) => {
+                winograd::fits(shape, &self.sums, &self.negative_sums).then(|| Winograd::new(dense))
+            }
+            _ => None,
+        };
+        self.winograd.get_or_init(make).as_ref()
     }
 
     /// The sum of each output channel's weights: `-zero_point * sum` corrects a product of raw bytes.
@@ -270,6 +305,7 @@ impl Dense {
             channels,
             row_run,
             lines: Vec::new(),
+            pair_bounds: Vec::new(),
         };
         let bytes = product(
             operation,
@@ -298,7 +334,16 @@ impl Dense {
                 }
             }
         }
+        dense.pair_bounds = (dense.lines.chunks_exact(dense.depth()))
+            .map(|panel| panel.iter().map(Line::pair_bound).max().unwrap_or(0))
+            .collect();
         Ok(dense)
+    }
+
+    /// The greatest magnitude of `w + w'` over all neighbours `w`, `w'` of a panel's columns, where weights of the
+    /// other sign count as zero: bytes up to `x` make pairs of products up to `x` times this.
+    pub(crate) fn pair_bound(&self, group: usize, panel: usize) -> u16 {
+        self.pair_bounds[group * self.panels() + panel]
     }
 
     /// Lines of one segment.

@@ -11,12 +11,22 @@ pub(crate) const FEW_ROWS: usize = 8;
 
 /// Bytes of activations that a block may hold, so that they stay in the second-level cache while all
 /// panels of weights pass by.
-const BLOCK_BYTES: usize = 192 << 10;
+const BLOCK_BYTES: usize = 256 << 10;
 
 /// Cuts `0..total` into the fewest ranges of at most `most`, whose lengths differ by at most one.
 pub(crate) fn balanced(total: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let parts = total.div_ceil(most.max(1));
     (0..parts).map(move |part| total * part / parts..total * (part + 1) / parts)
+}
+
+/// Neighbouring panels of a tile, if tiles of 1, 2, ... panels have up to `heights` rows: those of the
+/// greatest tile, and among equals of one that takes all rows, so that weights are read once.
+pub(crate) fn tile_panels(heights: &[usize], rows: usize) -> usize {
+    let worth = |panels: &usize| {
+        let height = heights[panels - 1];
+        (height.min(rows) * panels, height >= rows)
+    };
+    (1..=heights.len()).max_by_key(worth).unwrap_or(1)
 }
 
 /// Rows of a block whose rows have `bytes` activations each.
@@ -56,10 +66,19 @@ mod tests {
     }
 
     #[test]
+    fn tiles_are_as_great_as_the_rows_allow() {
+        let zmm = |rows| tile_panels(&[8, 8, 8, 6], rows);
+        assert_eq!([1, 4, 6, 7, 100].map(zmm), [4; 5]);
+        let ymm = |rows| tile_panels(&[6, 3, 1, 1], rows);
+        assert_eq!([1, 2, 3, 4, 5, 6, 100].map(ymm), [4, 2, 2, 2, 2, 1, 2]);
+        assert_eq!(tile_panels(&[4], 9), 1);
+    }
+
+    #[test]
     fn blocks_shrink_with_the_reduction() {
         assert_eq!(
             (block_rows(1), block_rows(1024), block_rows(65_000)),
-            (384, 192, 48)
+            (384, 240, 48)
         );
     }
 }

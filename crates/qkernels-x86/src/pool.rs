@@ -136,11 +136,11 @@ impl PoolShape {
         })
     }
 
-    fn input_len(&self) -> usize {
+    pub(crate) fn input_len(&self) -> usize {
         self.batch * self.input.iter().product::<usize>() * self.channels
     }
 
-    fn output_len(&self) -> usize {
+    pub(crate) fn output_len(&self) -> usize {
         self.batch * self.output().iter().product::<usize>() * self.channels
     }
 

@@ -61,10 +61,11 @@ pub fn quantize_i8(
     unary(ctx, "quantize_i8", Quantize { inv_scale, range }, x, out)
 }
 
+/// The formula of [`quantize_u8`].
 #[derive(Clone, Copy)]
-struct Quantize {
-    inv_scale: f32,
-    range: OutputRange,
+pub(crate) struct Quantize {
+    pub(crate) inv_scale: f32,
+    pub(crate) range: OutputRange,
 }
 
 impl Unary<f32, u8> for Quantize {
@@ -182,6 +183,13 @@ impl MinMax {
         nan: false,
     };
 
+    /// What an element of zero shows.
+    pub(crate) const ZERO: MinMax = MinMax {
+        min: 0.0,
+        max: 0.0,
+        nan: false,
+    };
+
     #[inline(always)]
     fn merge(self, other: MinMax) -> MinMax {
         MinMax {
@@ -246,32 +254,38 @@ impl Work for Scan<'_> {
 
     #[inline(always)]
     fn run(self) -> MinMax {
-        let mut min = [f32::INFINITY; LANES];
-        let mut max = [f32::NEG_INFINITY; LANES];
-        let mut nan = [0u32; LANES];
-        let (blocks, rest) = self.0.as_chunks::<LANES>();
-        for block in blocks {
-            for i in 0..LANES {
-                min[i] = least(block[i], min[i]);
-                max[i] = greatest(block[i], max[i]);
-                nan[i] |= u32::from(block[i].is_nan());
-            }
-        }
-        let mut seen = MinMax::EMPTY;
-        for i in 0..LANES {
-            seen = seen.merge(MinMax {
-                min: min[i],
-                max: max[i],
-                nan: nan[i] != 0,
-            });
-        }
-        for &x in rest {
-            seen = seen.merge(MinMax {
-                min: least(x, f32::INFINITY),
-                max: greatest(x, f32::NEG_INFINITY),
-                nan: x.is_nan(),
-            });
-        }
-        seen
+        scan(self.0)
     }
+}
+
+/// The extremes of some elements, either zero among them.
+#[inline(always)]
+pub(crate) fn scan(x: &[f32]) -> MinMax {
+    let mut min = [f32::INFINITY; LANES];
+    let mut max = [f32::NEG_INFINITY; LANES];
+    let mut nan = [0u32; LANES];
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    for block in blocks {
+        for i in 0..LANES {
+            min[i] = least(block[i], min[i]);
+            max[i] = greatest(block[i], max[i]);
+            nan[i] |= u32::from(block[i].is_nan());
+        }
+    }
+    let mut seen = MinMax::EMPTY;
+    for i in 0..LANES {
+        seen = seen.merge(MinMax {
+            min: min[i],
+            max: max[i],
+            nan: nan[i] != 0,
+        });
+    }
+    for &x in rest {
+        seen = seen.merge(MinMax {
+            min: least(x, f32::INFINITY),
+            max: greatest(x, f32::NEG_INFINITY),
+            nan: x.is_nan(),
+        });
+    }
+    seen
 }

@@ -6,7 +6,7 @@ use common::{Data, Model, check_conv, isas, range};
 use proptest::prelude::*;
 use qkernels_x86::{Context, ConvShape, Error, PackedWeights, Requant, conv, linear};
 
-const CHANNELS: [usize; 13] = [1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 63, 64, 65];
+const CHANNELS: [usize; 14] = [1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 63, 64, 65, 144];
 
 /// A square two-dimensional convolution.
 fn square(
@@ -52,6 +52,31 @@ fn every_padding_stride_and_dilation_is_exact() {
                         let shape = ConvShape {
                             dilation: [1, 1 + dilation % 2, dilation],
                             ..square([channels, 6], 5, kernel, stride, padding)
+                        };
+                        if shape.validate().is_ok() {
+                            check_conv(&mut data, &shape);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn kernels_larger_than_the_image_are_exact() {
+    let mut data = Data::new(9);
+    for channels in [1, 3, 16, 18] {
+        for size in [[1, 1], [1, 3], [2, 1], [3, 2]] {
+            for kernel in [[2, 5], [3, 3], [5, 4], [7, 7]] {
+                for padding in [[1, 2], [3, 3], [6, 8]] {
+                    for (stride, dilation) in [(1, 1), (2, 1), (1, 2), (3, 2)] {
+                        let shape = ConvShape {
+                            input: [1, size[0], size[1]],
+                            kernel: [1, kernel[0], kernel[1]],
+                            padding: [0, padding[0], padding[1]],
+                            dilation: [1, dilation, dilation],
+                            ..square([channels, 5], 1, 1, stride, 0)
                         };
                         if shape.validate().is_ok() {
                             check_conv(&mut data, &shape);
@@ -170,9 +195,12 @@ fn thread_counts_agree() {
         groups: 2,
         ..square([64, 64], 24, 3, 1, 1)
     };
-    for shape in [plain, deep, grouped] {
+    let stem = square([3, 32], 64, 7, 2, 3);
+    let point = square([96, 80], 48, 1, 2, 0);
+    for shape in [plain, deep, grouped, stem, point] {
         assert!(shape.macs() > 2_000_000);
-        let reduction = 9 * shape.in_channels / shape.groups;
+        let taps: usize = shape.kernel.iter().product();
+        let reduction = taps * shape.in_channels / shape.groups;
         let model = data.model(shape.out_channels, reduction);
         let x = data.bytes(shape.batch * shape.input.iter().product::<usize>() * shape.in_channels);
         let want = qkernels_x86::reference::conv(&model.layer(), &x, &shape);

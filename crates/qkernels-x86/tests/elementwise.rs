@@ -1,7 +1,10 @@
 //! Every elementwise kernel, on every tier and thread count, against the scalar formula.
 
+mod common;
+
+use common::{contexts, isas};
 use qkernels_x86::{
-    Context, Error, Isa, MinMax, OutputRange, add, clamp, dequantize_i8, dequantize_u8, flip_sign,
+    Context, Error, MinMax, OutputRange, add, clamp, dequantize_i8, dequantize_u8, flip_sign,
     lookup, min_max, mul, quantize_i8, quantize_u8, to_channels_first, to_channels_last,
 };
 
@@ -9,15 +12,6 @@ use qkernels_x86::{
 const LENGTHS: [usize; 16] = [
     0, 1, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 1000, 300_001,
 ];
-
-/// Calls the test with every tier and with thread counts that cut differently.
-fn contexts(test: impl Fn(&Context)) {
-    for isa in Isa::available() {
-        for threads in [1, 2, 3, 7] {
-            test(&Context::with(isa, threads));
-        }
-    }
-}
 
 fn bytes(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -220,7 +214,7 @@ fn quantize_rounds_half_to_even_saturates_and_maps_nan_to_the_greatest() {
             }
         }
     }
-    let ctx = Context::with(Isa::available()[0], 1);
+    let ctx = Context::with(isas()[0], 1);
     let mut out = [0u8; 3];
     let x = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
     assert_eq!(quantize_u8(&ctx, &x, 1.0, 9, &mut out), Ok(()));
@@ -229,7 +223,7 @@ fn quantize_rounds_half_to_even_saturates_and_maps_nan_to_the_greatest() {
 
 #[test]
 fn the_reciprocal_multiplies_instead_of_dividing() {
-    let ctx = Context::with(Isa::available()[0], 1);
+    let ctx = Context::with(isas()[0], 1);
     let mut out = [0u8];
     let inv = 1.0 / 0.002_148_548_6_f32;
     assert_eq!(quantize_u8(&ctx, &[0.273_939_94], inv, 0, &mut out), Ok(()));
@@ -383,7 +377,7 @@ fn inputs_may_carry_slack() {
 
 #[test]
 fn mistakes_are_errors_with_both_numbers() {
-    let ctx = &Context::with(Isa::available()[0], 1);
+    let ctx = &Context::with(isas()[0], 1);
     let mut out = [0u8; 4];
     let short = |operation, buffer, expected, actual| {
         Err(Error::Length {

@@ -1,14 +1,10 @@
 //! Pooling on every tier and thread count, against loops that follow PyTorch's definition literally.
 
-use qkernels_x86::{Context, Error, Isa, PoolShape, adaptive_avg_pool, avg_pool, max_pool};
+mod common;
 
-fn contexts(test: impl Fn(&Context)) {
-    for isa in Isa::available() {
-        for threads in [1, 2, 3, 7] {
-            test(&Context::with(isa, threads));
-        }
-    }
-}
+use common::pools::{mean, naive, naive_size};
+use common::{contexts, isas};
+use qkernels_x86::{Context, Error, Isa, PoolShape, adaptive_avg_pool, avg_pool, max_pool};
 
 fn bytes(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -31,63 +27,6 @@ const PLAIN: PoolShape = PoolShape {
     dilation: [1, 1, 1],
     ceil_mode: false,
 };
-
-/// Output size, by trying windows one after the other.
-fn naive_size(shape: &PoolShape, axis: usize) -> usize {
-    let [input, kernel, stride] = [shape.input[axis], shape.kernel[axis], shape.stride[axis]];
-    let (padding, span) = (shape.padding[axis], shape.dilation[axis] * (kernel - 1) + 1);
-    (0..)
-        .take_while(|i| {
-            let start = i * stride;
-            if shape.ceil_mode {
-                // A window may hang over the end by less than a stride, but has to start inside.
-                start + span < input + 2 * padding + stride && start < input + padding
-            } else {
-                start + span <= input + 2 * padding
-            }
-        })
-        .count()
-}
-
-/// The real elements of a window for each output element, and the window's padded size.
-fn naive(shape: &PoolShape, x: &[u8], mut each: impl FnMut(Vec<u8>, usize)) {
-    let output: [usize; 3] = std::array::from_fn(|axis| naive_size(shape, axis));
-    let [depth, height, width] = shape.input;
-    let at = |axis: usize, output: usize, tap: usize| {
-        let at = output * shape.stride[axis] + tap * shape.dilation[axis];
-        at.checked_sub(shape.padding[axis])
-            .filter(|&at| at < shape.input[axis])
-    };
-    for image in 0..shape.batch {
-        for od in 0..output[0] {
-            for oh in 0..output[1] {
-                for ow in 0..output[2] {
-                    for c in 0..shape.channels {
-                        let mut elements = Vec::new();
-                        for kd in 0..shape.kernel[0] {
-                            for kh in 0..shape.kernel[1] {
-                                for kw in 0..shape.kernel[2] {
-                                    if let (Some(d), Some(h), Some(w)) =
-                                        (at(0, od, kd), at(1, oh, kh), at(2, ow, kw))
-                                    {
-                                        let pixel = ((image * depth + d) * height + h) * width + w;
-                                        elements.push(x[pixel * shape.channels + c]);
-                                    }
-                                }
-                            }
-                        }
-                        let padded = [od, oh, ow].into_iter().enumerate().map(|(axis, o)| {
-                            let start = o * shape.stride[axis];
-                            let end = shape.input[axis] + 2 * shape.padding[axis];
-                            end.min(start + shape.kernel[axis]) - start
-                        });
-                        each(elements, padded.product());
-                    }
-                }
-            }
-        }
-    }
-}
 
 /// Windows of one, two and three dimensions with every kind of edge.
 fn geometries() -> Vec<PoolShape> {
@@ -181,12 +120,6 @@ fn max_pool_takes_the_greatest_real_element() {
             }
         }
     }
-}
-
-fn mean(elements: &[u8], zero_point: i32, divisor: i32) -> u8 {
-    let sum: i32 = elements.iter().map(|&q| i32::from(q) - zero_point).sum();
-    let quotient = f64::from(sum as f32 * (1.0 / divisor as f32)).round_ties_even();
-    (quotient + f64::from(zero_point)).clamp(0.0, 255.0) as u8
 }
 
 #[test]
@@ -354,7 +287,7 @@ fn an_empty_batch_pools_to_nothing() {
 
 #[test]
 fn mistakes_are_errors_with_both_numbers() {
-    let ctx = &Context::with(Isa::available()[0], 1);
+    let ctx = &Context::with(isas()[0], 1);
     let operation = "pool";
     let shape = PoolShape {
         kernel: [1, 1, 3],

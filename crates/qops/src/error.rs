@@ -87,6 +87,16 @@ pub enum Error {
         /// What came.
         actual: DType,
     },
+    /// A float that has no integer: NaN or an infinity among values that are quantized as they come.
+    #[error("{operation}: the input must be finite, but element {index:?} is {value}")]
+    NotFinite {
+        /// The operation that refused.
+        operation: &'static str,
+        /// Where the first such element is, one coordinate per dimension.
+        index: Vec<usize>,
+        /// The element.
+        value: f32,
+    },
     /// One length is not the one that another argument requires.
     #[error("{operation}: {what} must be {expected}, got {actual}")]
     Length {

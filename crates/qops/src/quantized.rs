@@ -8,6 +8,7 @@ mod bytes;
 mod cat;
 mod conv;
 mod convert;
+mod dynamic;
 mod elementwise;
 mod forms;
 mod linear;
@@ -17,12 +18,18 @@ mod order;
 mod packed;
 mod params;
 mod pool;
+mod prelu;
 mod room;
 mod scalar;
+mod softmax;
+mod table;
+mod unary;
+mod unary_out;
 
 pub use cat::{cat, cat_relu};
 pub use conv::{PackedConv, conv1d, conv2d, conv3d};
 pub use convert::{dequantize, quantize};
+pub use dynamic::{DynamicQuant, Granularity};
 pub use elementwise::{add, add_relu, clamp, mul, mul_relu, relu, relu6};
 pub use forms::{
     add_like_first, add_out, add_relu_like_first, add_relu_out, cat_out, cat_relu_out,
@@ -37,4 +44,13 @@ pub use order::{
 pub use packed::max_bias_magnitude;
 pub use params::{Activation, OutQParams};
 pub use pool::{adaptive_avg_pool, avg_pool, max_pool};
+pub use prelu::prelu;
 pub use scalar::{add_scalar, mul_scalar};
+pub use softmax::{softmax, softmax_out};
+pub use unary::{
+    Gelu, celu, elu, gelu, hardsigmoid, hardswish, leaky_relu, requantize, sigmoid, tanh, threshold,
+};
+pub use unary_out::{
+    celu_out, elu_out, hardsigmoid_out, hardswish_out, leaky_relu_out, requantize_out, sigmoid_out,
+    tanh_out,
+};

@@ -3,8 +3,7 @@
 //! For geometries whose padded rows dwarf input and output (a padding or a dilation of millions): they
 //! are valid, but staging them would exhaust the memory.
 
-use qtensor_core::requant::{OutputRange, requantize};
-
+use crate::finish::FromSums;
 use crate::isa::Work;
 use crate::pool::unravel;
 use crate::shape::ConvShape;
@@ -12,19 +11,18 @@ use crate::shape::ConvShape;
 use super::DepthwiseTaps;
 
 /// A run of output rows.
-pub(super) struct Plain<'a> {
+pub(super) struct Plain<'a, C: FromSums> {
     pub(super) x: &'a [u8],
     pub(super) shape: &'a ConvShape,
     pub(super) taps: &'a DepthwiseTaps,
-    pub(super) bias0: &'a [i32],
-    pub(super) mult: &'a [f32],
+    pub(super) start: &'a [i32],
     pub(super) input_zero_point: u8,
-    pub(super) range: OutputRange,
+    pub(super) from: C,
     pub(super) first_row: usize,
-    pub(super) out: &'a mut [u8],
+    pub(super) out: &'a mut [C::Out],
 }
 
-impl Work for Plain<'_> {
+impl<C: FromSums> Work for Plain<'_, C> {
     type Output = ();
 
     #[inline(always)]
@@ -37,13 +35,13 @@ impl Work for Plain<'_> {
             let [image, d, h] = unravel(row, output);
             for (channel, out) in out.iter_mut().enumerate() {
                 let sum = self.sum(image, [d, h, index % output[2]], channel);
-                *out = requantize(sum, self.mult[channel], self.range) as u8;
+                (self.from).convert(0, channel, &[sum], core::slice::from_mut(out));
             }
         }
     }
 }
 
-impl Plain<'_> {
+impl<C: FromSums> Plain<'_, C> {
     fn sum(&self, image: usize, output: [usize; 3], channel: usize) -> i32 {
         let shape = self.shape;
         let under = |axis: usize, tap: usize| {
@@ -51,7 +49,7 @@ impl Plain<'_> {
                 .checked_sub(shape.padding[axis])
                 .filter(|&at| at < shape.input[axis])
         };
-        let mut sum = self.bias0[channel];
+        let mut sum = self.start[channel];
         for kd in 0..shape.kernel[0] {
             for kh in 0..shape.kernel[1] {
                 for kw in 0..shape.kernel[2] {

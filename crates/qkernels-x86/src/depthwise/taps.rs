@@ -1,7 +1,14 @@
 //! The weights of a depthwise convolution in the order in which its kernel reads them.
 
+#[cfg(target_arch = "x86_64")]
+use std::sync::OnceLock;
+
 use super::{LANES, OPERATION, Pairs};
 use crate::error::{Error, Result, exactly, product};
+#[cfg(target_arch = "x86_64")]
+use crate::isa::depthwise::Form;
+#[cfg(target_arch = "x86_64")]
+use crate::pack::Line;
 use crate::shape::ConvShape;
 
 /// More taps could leave `i32`, as in the dense kernels.
@@ -18,6 +25,9 @@ pub struct DepthwiseTaps {
     /// Output channels per input channel.
     pub(super) multiplier: usize,
     pub(super) kernel: [usize; 3],
+    /// The orders of the [`columns`](super::columns) kernels, each made when a tier first asks for it.
+    #[cfg(target_arch = "x86_64")]
+    columns: [OnceLock<Vec<Line>>; Form::ALL.len()],
 }
 
 impl DepthwiseTaps {
@@ -77,7 +87,15 @@ impl DepthwiseTaps {
             out_channels: channels,
             multiplier: channels / shape.in_channels,
             kernel: shape.kernel,
+            #[cfg(target_arch = "x86_64")]
+            columns: Default::default(),
         })
+    }
+
+    /// The weights of a square kernel in the order of a form.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn columns(&self, form: Form) -> &[Line] {
+        self.columns[form as usize].get_or_init(|| super::columns::pack(self, form))
     }
 
     /// One weight; `row` counts the rows of the kernel over its planes.

@@ -1,6 +1,9 @@
 //! The depthwise kernel in every geometry, on every tier and thread count, against its definition.
 
+use qtensor_core::requant::{OutputRange, requantize};
+
 use super::*;
+use crate::finish::Requantized;
 use crate::isa::Isa;
 
 const PLAIN: ConvShape = ConvShape {
@@ -14,6 +17,11 @@ const PLAIN: ConvShape = ConvShape {
     padding: [0; 3],
     dilation: [1; 3],
 };
+
+/// The tiers to test: the one that `QTENSOR_ISA` names, or every one of this CPU.
+fn isas() -> Vec<Isa> {
+    Isa::selected().expect("the tier that QTENSOR_ISA names runs on this CPU")
+}
 
 /// Bytes with many extremes.
 fn bytes(seed: usize, len: usize) -> Vec<u8> {
@@ -102,12 +110,16 @@ fn check(shape: ConvShape, seed: usize) {
         .enumerate()
         .map(|(i, sum)| requantize(sum, mult[i % shape.out_channels], range) as u8)
         .collect();
-    for isa in Isa::available() {
+    for isa in isas() {
         for threads in [1, 2, 3, 7] {
             let ctx = Context::with(isa, threads);
             let mut out = vec![99; want.len()];
+            let from = Requantized {
+                multipliers: &mult,
+                range,
+            };
             let done = depthwise(
-                &ctx, &x, &shape, &packed, &bias0, &mult, zero_point, range, &mut out,
+                &ctx, &x, &shape, &packed, &bias0, zero_point, from, &mut out,
             );
             assert_eq!(done, Ok(()));
             assert!(out == want, "{ctx:?}, {shape:?}");
@@ -234,13 +246,15 @@ fn extreme_values_are_summed_exactly() {
         hi: 255,
     };
     let magnitude = 4.0 * 255.0 * 128.0;
-    for isa in Isa::available() {
+    for isa in isas() {
         let (ctx, mut out) = (Context::with(isa, 1), [9; 8]);
         let x = [255; 32];
         let mult = [100.0 / magnitude; 8];
-        let done = depthwise(
-            &ctx, &x, &shape, &packed, &[0; 8], &mult, 0, range, &mut out,
-        );
+        let from = Requantized {
+            multipliers: &mult,
+            range,
+        };
+        let done = depthwise(&ctx, &x, &shape, &packed, &[0; 8], 0, from, &mut out);
         assert_eq!((done, out), (Ok(()), [155; 8]));
     }
 }
@@ -275,21 +289,23 @@ fn mistakes_are_errors_with_both_numbers() {
 
     let packed = DepthwiseTaps::pack(&[1; 16], &shape).expect("a valid shape");
     assert_eq!(packed.column_sums(), [4; 4]);
-    let ctx = Context::with(Isa::available()[0], 1);
+    let ctx = Context::with(isas()[0], 1);
     let range = OutputRange {
         zero_point: 0,
         lo: 0,
         hi: 255,
     };
     let run = |x: &[u8], shape: &ConvShape, bias: &[i32], out: &mut [u8]| {
-        depthwise(&ctx, x, shape, &packed, bias, &[1.0; 4], 0, range, out)
+        let multipliers = &[1.0; 4];
+        let from = Requantized { multipliers, range };
+        depthwise(&ctx, x, shape, &packed, bias, 0, from, out)
     };
     let (x, bias, mut out) = ([0; 8], [0; 4], [0; 4]);
     assert_eq!(run(&x, &shape, &bias, &mut out), Ok(()));
     let refused = run(&x[1..], &shape, &bias, &mut out);
     assert_eq!(refused, Err(length("x", 8, 7)));
     let refused = run(&x, &shape, &bias[1..], &mut out);
-    assert_eq!(refused, Err(length("bias", 4, 3)));
+    assert_eq!(refused, Err(length("start value", 4, 3)));
     let refused = run(&x, &shape, &bias, &mut out[1..]);
     assert_eq!(refused, Err(length("out", 4, 3)));
     let other = ConvShape {

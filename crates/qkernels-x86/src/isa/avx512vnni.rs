@@ -9,11 +9,12 @@
 
 use core::arch::x86_64::*;
 
-use super::tile::Tile;
-use super::{Isa, Tier, Work};
+use super::tile::{Output, Tile};
+use super::{Isa, Tier, Work, ymm};
 use crate::pack::{PANEL, QUAD};
+use crate::plan::balanced;
 
-/// The greatest number of rows of a tile of 1, 2, 3 and 4 panels.
+/// Rows summed at a time with 1, 2, 3 and 4 panels.
 pub(super) const TILE_ROWS: [usize; 4] = [8, 8, 8, 6];
 
 /// Runs `work` inside a function compiled for AVX-512.
@@ -28,26 +29,29 @@ pub(super) fn vectorize<W: Work>(isa: Isa, work: W) -> W::Output {
     unsafe { enter(work) }
 }
 
-/// Computes a tile of at most four panels and [`TILE_ROWS`] rows.
+/// Computes a tile of at most four panels.
 pub(super) fn tile(isa: Isa, tile: &mut Tile) {
     assert!(isa.tier() == Tier::Avx512Vnni);
     tile.check();
-    assert!(tile.panels <= 4 && tile.height <= TILE_ROWS[tile.panels - 1]);
-    // SAFETY: the token proves the features; `check` asserted the lengths that `multiply` relies on,
-    // and each arm passes the height and the panels of the tile.
-    unsafe {
-        match tile.panels {
-            1 => by_height::<1>(tile),
-            2 => by_height::<2>(tile),
-            3 => by_height::<3>(tile),
-            _ => match tile.height {
-                1 => multiply::<1, 4>(tile),
-                2 => multiply::<2, 4>(tile),
-                3 => multiply::<3, 4>(tile),
-                4 => multiply::<4, 4>(tile),
-                5 => multiply::<5, 4>(tile),
-                _ => multiply::<6, 4>(tile),
-            },
+    assert!(tile.panels <= 4);
+    for rows in balanced(tile.height, TILE_ROWS[tile.panels - 1]) {
+        let first = rows.start;
+        // SAFETY: the token proves the features; `check` asserted the lengths that `multiply` relies
+        // on, and each arm passes the tile's panels and the number of these rows of it.
+        unsafe {
+            match tile.panels {
+                1 => by_height::<1>(tile, first, rows.len()),
+                2 => by_height::<2>(tile, first, rows.len()),
+                3 => by_height::<3>(tile, first, rows.len()),
+                _ => match rows.len() {
+                    1 => multiply::<1, 4>(tile, first),
+                    2 => multiply::<2, 4>(tile, first),
+                    3 => multiply::<3, 4>(tile, first),
+                    4 => multiply::<4, 4>(tile, first),
+                    5 => multiply::<5, 4>(tile, first),
+                    _ => multiply::<6, 4>(tile, first),
+                },
+            }
         }
     }
 }
@@ -55,18 +59,18 @@ pub(super) fn tile(isa: Isa, tile: &mut Tile) {
 /// # Safety
 /// As [`multiply`], for a tile of `PANELS` panels and at most eight rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn by_height<const PANELS: usize>(tile: &mut Tile) {
-    // SAFETY: each arm passes the height of the tile; the rest is the caller's promise.
+unsafe fn by_height<const PANELS: usize>(tile: &mut Tile, first: usize, height: usize) {
+    // SAFETY: each arm passes the number of rows; the rest is the caller's promise.
     unsafe {
-        match tile.height {
-            1 => multiply::<1, PANELS>(tile),
-            2 => multiply::<2, PANELS>(tile),
-            3 => multiply::<3, PANELS>(tile),
-            4 => multiply::<4, PANELS>(tile),
-            5 => multiply::<5, PANELS>(tile),
-            6 => multiply::<6, PANELS>(tile),
-            7 => multiply::<7, PANELS>(tile),
-            _ => multiply::<8, PANELS>(tile),
+        match height {
+            1 => multiply::<1, PANELS>(tile, first),
+            2 => multiply::<2, PANELS>(tile, first),
+            3 => multiply::<3, PANELS>(tile, first),
+            4 => multiply::<4, PANELS>(tile, first),
+            5 => multiply::<5, PANELS>(tile, first),
+            6 => multiply::<6, PANELS>(tile, first),
+            7 => multiply::<7, PANELS>(tile, first),
+            _ => multiply::<8, PANELS>(tile, first),
         }
     }
 }
@@ -83,31 +87,27 @@ macro_rules! each_row {
 }
 
 /// # Safety
-/// Needs AVX-512 F, BW, VL and VNNI, a tile that passed [`Tile::check`], and `ROWS` and `PANELS` equal
-/// to its height and panels.
+/// Needs AVX-512 F, BW, VL and VNNI, a tile that passed [`Tile::check`], `PANELS` equal to its panels and
+/// `first + ROWS` up to its height.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile) {
+unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, first: usize) {
     let quads = tile.quads();
-    let (block, segments) = (tile.rows.rows(), tile.rows.segments());
-    let pointers = tile.rows.pointers();
-    let panel_stride = quads * segments * PANEL * QUAD;
+    let panel_stride = quads * tile.rows.segments() * PANEL * QUAD;
     let mut weights = tile.lines.as_ptr().cast::<u8>();
-    let epilogue = &mut tile.epilogue;
-
     let zero = _mm512_setzero_si512();
     let mut acc = [[zero; PANELS]; ROWS];
-    for n in 0..PANELS {
-        // SAFETY: `check` asserted sixteen start values for every panel.
-        let start = unsafe { _mm512_loadu_si512(epilogue.start.as_ptr().add(n * PANEL).cast()) };
-        for acc in &mut acc {
-            acc[n] = start;
+    for (m, acc) in acc.iter_mut().enumerate() {
+        for (n, acc) in acc.iter_mut().enumerate() {
+            // SAFETY: `check` asserted sixteen start values for every panel of every row.
+            *acc = unsafe {
+                let row = (first + m) * tile.epilogue.start_stride;
+                let start = tile.epilogue.start.as_ptr().add(row);
+                _mm512_loadu_si512(start.add(n * PANEL).cast())
+            };
         }
     }
-    for segment in 0..segments {
-        let base = segment * block + tile.first;
-        // SAFETY: the table has a pointer for each segment and each of the tile's rows.
-        let rows: [*const u8; ROWS] =
-            core::array::from_fn(|m| unsafe { pointers.get_unchecked(base + m).add(tile.offset) });
+    for segment in 0..tile.rows.segments() {
+        let rows = ymm::rows!(ROWS, tile, first, segment);
         let mut k = 0;
         while k < quads * QUAD {
             // SAFETY: `check` asserted that the lines cover all segments of all panels, and that each
@@ -129,21 +129,42 @@ unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile) {
         }
     }
 
-    let (lo, hi) = epilogue.range.float_bounds();
+    let epilogue = &mut tile.epilogue;
+    let (multipliers, range, out) = match &mut epilogue.output {
+        Output::Bytes {
+            multipliers,
+            range,
+            out,
+        } => (multipliers.as_ptr(), *range, out.as_mut_ptr()),
+        Output::Sums(out) => {
+            let out = out.as_mut_ptr();
+            each_row!(ROWS, |M| {
+                for (n, acc) in acc[M % ROWS].into_iter().enumerate() {
+                    // SAFETY: `check` asserted room for all columns of the panels in each row.
+                    unsafe {
+                        let out = out.add((first + M) * epilogue.stride + n * PANEL);
+                        _mm512_storeu_si512(out.cast(), acc);
+                    }
+                }
+            });
+            return;
+        }
+    };
+    let (lo, hi) = range.float_bounds();
     let (lo, hi) = (_mm512_set1_ps(lo), _mm512_set1_ps(hi));
-    let zero_point = _mm512_set1_epi32(epilogue.range.zero_point);
+    let zero_point = _mm512_set1_epi32(range.zero_point);
     // Packing works within 128-bit lanes: dword `4 * lane + panel` holds columns of that panel.
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let columns = u64::MAX >> (64 - epilogue.columns);
-    let mut multipliers = [_mm512_setzero_ps(); PANELS];
-    for (n, multiplier) in multipliers.iter_mut().enumerate() {
+    let mut factors = [_mm512_setzero_ps(); PANELS];
+    for (n, factor) in factors.iter_mut().enumerate() {
         // SAFETY: `check` asserted sixteen multipliers for every panel.
-        *multiplier = unsafe { _mm512_loadu_ps(epilogue.multipliers.as_ptr().add(n * PANEL)) };
+        *factor = unsafe { _mm512_loadu_ps(multipliers.add(n * PANEL)) };
     }
     each_row!(ROWS, |M| {
         let mut words = [zero; 4];
         for n in 0..PANELS {
-            let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[M % ROWS][n]), multipliers[n]);
+            let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[M % ROWS][n]), factors[n]);
             let bounded = _mm512_max_ps(_mm512_min_ps(scaled, hi), lo);
             words[n] = _mm512_add_epi32(_mm512_cvtps_epi32(bounded), zero_point);
         }
@@ -154,7 +175,7 @@ unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile) {
         // SAFETY: `check` asserted `columns` writable bytes in each of the tile's rows, and the mask
         // selects no others.
         unsafe {
-            let out = epilogue.out.as_mut_ptr().add(M * epilogue.stride);
+            let out = out.add((first + M) * epilogue.stride);
             _mm512_mask_storeu_epi8(out.cast(), columns, bytes);
         }
     });

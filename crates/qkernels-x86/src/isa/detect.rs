@@ -50,27 +50,60 @@ fn best_up_to(cap: Tier) -> Isa {
         .unwrap_or(Isa(Tier::Scalar))
 }
 
+/// See [`Isa::selected`].
+pub(super) fn selected() -> Result<Vec<Isa>> {
+    let value = std::env::var_os(ISA_VARIABLE);
+    let value = value.as_ref().map(|text| text.to_string_lossy());
+    choose(value.as_deref())
+}
+
+/// The tier that the environment names, or every one if it names none.
+fn choose(value: Option<&str>) -> Result<Vec<Isa>> {
+    let Some(name) = value.filter(|text| !text.is_empty()) else {
+        return Ok(available());
+    };
+    let tier = cap(Some(name))?;
+    let missing = missing(tier);
+    if missing.is_empty() {
+        return Ok(vec![Isa(tier)]);
+    }
+    Err(Error::MissingIsa {
+        tier: tier.name(),
+        missing: missing.join(", "),
+    })
+}
+
 /// Whether this CPU, under this operating system, runs `tier`.
 fn runs(tier: Tier) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let avx2 = is_x86_feature_detected!("avx2");
-        match tier {
-            Tier::Scalar | Tier::Sse2 => true,
-            Tier::Avx2 => avx2,
-            Tier::AvxVnni => avx2 && is_x86_feature_detected!("avxvnni"),
-            Tier::Avx512Vnni => {
-                avx2 && is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512vnni")
-            }
+    missing(tier).is_empty()
+}
+
+/// What `tier` needs and this CPU, under this operating system, lacks.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn missing(tier: Tier) -> Vec<&'static str> {
+    /// Those of the named features that are absent; a macro, because detection takes literals only.
+    macro_rules! absent {
+        ($($name:tt)*) => {
+            [$((!is_x86_feature_detected!($name)).then_some($name)),*].into_iter().flatten().collect()
+        };
+    }
+    match tier {
+        Tier::Scalar | Tier::Sse2 => Vec::new(),
+        Tier::Avx2 => absent!("avx2"),
+        Tier::AvxVnni => absent!("avx2" "avxvnni"),
+        Tier::Avx512Vnni => {
+            absent!("avx2" "avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vnni")
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        tier == Tier::Scalar
+}
+
+/// What `tier` needs and this CPU lacks: all of x86-64, for every tier but the portable one.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn missing(tier: Tier) -> Vec<&'static str> {
+    if tier == Tier::Scalar {
+        Vec::new()
+    } else {
+        vec!["x86-64"]
     }
 }
 
@@ -95,6 +128,27 @@ mod tests {
                     .to_owned()
             )
         );
+    }
+
+    #[test]
+    fn a_named_tier_is_chosen_alone_or_refused_with_what_it_lacks() {
+        assert_eq!(choose(None), Ok(available()));
+        assert_eq!(choose(Some("")), Ok(available()));
+        assert!(matches!(
+            choose(Some("avx9")),
+            Err(Error::UnknownIsa { .. })
+        ));
+        for tier in Tier::ALL {
+            let want = if available().contains(&Isa(tier)) {
+                Ok(vec![Isa(tier)])
+            } else {
+                Err(Error::MissingIsa {
+                    tier: tier.name(),
+                    missing: missing(tier).join(", "),
+                })
+            };
+            assert_eq!(choose(Some(tier.name())), want);
+        }
     }
 
     #[test]

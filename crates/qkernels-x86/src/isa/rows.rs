@@ -14,6 +14,7 @@ pub(crate) struct RowBuffer(Vec<*const u8>);
 pub(crate) struct RowTable<'a> {
     pointers: &'a [*const u8],
     rows: usize,
+    segments: usize,
     span: usize,
     data: PhantomData<&'a [u8]>,
 }
@@ -53,6 +54,7 @@ impl RowBuffer {
         RowTable {
             pointers: &self.0,
             rows,
+            segments: sources.len() / rows,
             span,
             data: PhantomData,
         }
@@ -67,7 +69,7 @@ impl<'a> RowTable<'a> {
 
     /// Segments of every row.
     pub(crate) fn segments(&self) -> usize {
-        self.pointers.len() / self.rows
+        self.segments
     }
 
     /// Readable bytes behind every pointer.

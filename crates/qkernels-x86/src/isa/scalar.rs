@@ -2,7 +2,7 @@
 
 use qtensor_core::requant::requantize;
 
-use super::tile::Tile;
+use super::tile::{Epilogue, Output, Tile};
 use crate::pack::{PANEL, QUAD};
 
 /// Computes a tile of any height and number of panels.
@@ -13,10 +13,10 @@ pub(super) fn tile(tile: &mut Tile) {
     for (panel, lines) in tile.lines.chunks_exact(depth).enumerate() {
         let first = panel * PANEL;
         let epilogue = &mut tile.epilogue;
-        let width = PANEL.min(epilogue.columns - first);
         for row in 0..tile.height {
             let mut acc = [0i32; PANEL];
-            acc.copy_from_slice(&epilogue.start[first..first + PANEL]);
+            let start = row * epilogue.start_stride + first;
+            acc.copy_from_slice(&epilogue.start[start..start + PANEL]);
             for (segment, lines) in lines.chunks_exact(quads).enumerate() {
                 let bytes = tile
                     .rows
@@ -32,12 +32,26 @@ pub(super) fn tile(tile: &mut Tile) {
                     }
                 }
             }
-            let start = row * epilogue.stride + first;
-            let out = &mut epilogue.out[start..start + width];
-            for ((out, &acc), &multiplier) in
-                out.iter_mut().zip(&acc).zip(&epilogue.multipliers[first..])
-            {
-                *out = requantize(acc, multiplier, epilogue.range) as u8;
+            finish(&acc, epilogue, row, first);
+        }
+    }
+}
+
+/// Delivers the sums of one row of one panel, whose first column within the tile is `first`.
+#[inline(always)]
+pub(crate) fn finish(acc: &[i32; PANEL], epilogue: &mut Epilogue, row: usize, first: usize) {
+    let width = PANEL.min(epilogue.columns - first);
+    let start = row * epilogue.stride + first;
+    match &mut epilogue.output {
+        Output::Sums(out) => out[start..start + PANEL].copy_from_slice(acc),
+        Output::Bytes {
+            multipliers,
+            range,
+            out,
+        } => {
+            let out = &mut out[start..start + width];
+            for ((out, &acc), &multiplier) in out.iter_mut().zip(acc).zip(&multipliers[first..]) {
+                *out = requantize(acc, multiplier, *range) as u8;
             }
         }
     }

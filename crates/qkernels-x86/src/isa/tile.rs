@@ -1,6 +1,6 @@
 //! What a micro-kernel is asked to do, checked before it starts.
 //!
-//! A tile is a few rows times a few panels of the output. Kernels trust the lengths asserted by
+//! A tile is some rows times a few panels of the output; kernels sum as many rows at a time as fit registers. Kernels trust the lengths asserted by
 //! [`Tile::check`] and [`WideTile::check`](super::wide::WideTile::check), and nothing else. Release builds wrap
 //! around on overflow, so bounds are compared by division, subtraction or checked products: no sum or product of
 //! unchecked numbers stands in an assertion.
@@ -14,26 +14,44 @@ use crate::pack::{Line, PANEL, QUAD};
 pub(crate) struct Epilogue<'a> {
     /// Start values, one per padded column.
     pub(crate) start: &'a [i32],
-    /// Multipliers, one per padded column.
-    pub(crate) multipliers: &'a [f32],
-    /// Clamp and zero point.
-    pub(crate) range: OutputRange,
-    /// The output from the tile's first element on.
-    pub(crate) out: &'a mut [u8],
-    /// Bytes between output rows.
+    /// Values from the start of one row to that of the next; 0 if all rows start alike.
+    pub(crate) start_stride: usize,
+    /// What becomes of the sums.
+    pub(crate) output: Output<'a>,
+    /// Elements between output rows.
     pub(crate) stride: usize,
     /// Columns to write, at most those of the panels.
     pub(crate) columns: usize,
+}
+
+/// The output from a tile's first element on.
+pub(crate) enum Output<'a> {
+    /// Requantized bytes.
+    Bytes {
+        /// Multipliers, one per padded column.
+        multipliers: &'a [f32],
+        /// Clamp and zero point.
+        range: OutputRange,
+        /// Their place.
+        out: &'a mut [u8],
+    },
+    /// The sums themselves; all columns of the panels are written.
+    Sums(&'a mut [i32]),
 }
 
 impl Epilogue<'_> {
     /// Asserts that values exist for every column, that the output holds every row, and that
     /// requantized values are bytes. `height` and `panels` are at least 1.
     pub(super) fn check(&self, height: usize, panels: usize) {
-        let values = self.start.len().min(self.multipliers.len());
+        let starts = |columns: usize| {
+            let last = (height - 1).checked_mul(self.start_stride);
+            let room = self.start.len().checked_sub(columns);
+            last.is_some() && room.is_some() && last <= room
+        };
+        let columns = panels.checked_mul(PANEL);
         assert!(
-            panels <= values / PANEL,
-            "every column needs a start value and a multiplier"
+            columns.is_some_and(starts),
+            "every column needs a start value"
         );
         // No overflow: a slice is that long.
         let columns = (panels - 1) * PANEL..=panels * PANEL;
@@ -45,14 +63,33 @@ impl Epilogue<'_> {
             height == 1 || self.stride >= self.columns,
             "output rows must not overlap"
         );
+        let len = match &self.output {
+            Output::Bytes {
+                multipliers,
+                range: OutputRange { lo, hi, .. },
+                out,
+            } => {
+                assert!(
+                    panels <= multipliers.len() / PANEL,
+                    "every column needs a multiplier"
+                );
+                assert!(0 <= *lo && lo <= hi && *hi <= 255, "results must be bytes");
+                out.len()
+            }
+            Output::Sums(out) => {
+                assert!(
+                    self.columns == *columns.end(),
+                    "sums are written by whole panels"
+                );
+                out.len()
+            }
+        };
         let last = (height - 1).checked_mul(self.stride);
-        let room = self.out.len().checked_sub(self.columns);
+        let room = len.checked_sub(self.columns);
         assert!(
             last.is_some() && room.is_some() && last <= room,
             "the output must hold every row"
         );
-        let OutputRange { lo, hi, .. } = self.range;
-        assert!(0 <= lo && lo <= hi && hi <= 255, "results must be bytes");
     }
 }
 
@@ -62,7 +99,7 @@ pub(crate) struct Tile<'a> {
     pub(crate) rows: &'a RowTable<'a>,
     /// The tile's first row.
     pub(crate) first: usize,
-    /// The tile's number of rows.
+    /// The tile's number of rows, however many.
     pub(crate) height: usize,
     /// Byte at which the group starts within each segment.
     pub(crate) offset: usize,
@@ -70,6 +107,8 @@ pub(crate) struct Tile<'a> {
     pub(crate) lines: &'a [Line],
     /// Number of panels.
     pub(crate) panels: usize,
+    /// Whether the sum of two neighbouring products always fits 16 bits, for these rows and panels.
+    pub(crate) pairs_fit: bool,
     /// Results.
     pub(crate) epilogue: Epilogue<'a>,
 }
@@ -116,6 +155,7 @@ mod tests {
         panels: usize,
         columns: usize,
         stride: usize,
+        start_stride: usize,
         range: OutputRange,
     }
 
@@ -126,6 +166,7 @@ mod tests {
         panels: 1,
         columns: 16,
         stride: 20,
+        start_stride: 8,
         range: OutputRange {
             zero_point: 7,
             lo: 0,
@@ -143,16 +184,48 @@ mod tests {
             offset: change.offset,
             lines: &[Line([0; PANEL * QUAD]); 4],
             panels: change.panels,
+            pairs_fit: false,
             epilogue: Epilogue {
-                start: &[0; 16],
-                multipliers: &[0.0; 16],
-                range: change.range,
-                out: &mut [0; 36],
+                start: &[0; 24],
+                start_stride: change.start_stride,
+                output: Output::Bytes {
+                    multipliers: &[0.0; 16],
+                    range: change.range,
+                    out: &mut [0; 36],
+                },
                 stride: change.stride,
                 columns: change.columns,
             },
         };
         tile.check();
+    }
+
+    fn check_sums(len: usize, columns: usize) {
+        let epilogue = Epilogue {
+            start: &[0; 16],
+            start_stride: 0,
+            output: Output::Sums(&mut vec![0; len]),
+            stride: 16,
+            columns,
+        };
+        epilogue.check(2, 1);
+    }
+
+    #[test]
+    fn sums_that_fit_pass() {
+        check_sums(32, 16);
+    }
+
+    #[test]
+    #[should_panic(expected = "whole panels")]
+    fn sums_of_part_of_a_panel_are_refused() {
+        check_sums(32, 15);
+    }
+
+    #[test]
+    #[should_panic(expected = "hold every row")]
+    fn too_few_sums_are_refused() {
+        check_sums(31, 16);
     }
 
     #[test]
@@ -177,11 +250,13 @@ mod tests {
         an_offset_beyond_the_segment: "within the segment", offset: 8;
         an_offset_that_wraps: "within the segment", offset: usize::MAX - 3;
         panels_that_wrap: "needs a line", panels: HALF;
-        a_stride_that_wraps: "hold every row", first: 0, height: 3, stride: HALF;
+        a_stride_that_wraps: "hold every row", first: 0, height: 3, start_stride: 0, stride: HALF;
         a_short_output: "hold every row", stride: 21;
         rows_that_overlap: "overlap", stride: 15;
         more_columns_than_the_panel: "the columns'", columns: 17;
         no_columns: "the columns'", columns: 0;
+        missing_start_values: "a start value", start_stride: 9;
+        a_start_stride_that_wraps: "a start value", first: 0, height: 3, start_stride: HALF;
         values_above_a_byte: "must be bytes", range: OutputRange { zero_point: 0, lo: 0, hi: 256 };
         values_below_a_byte: "must be bytes", range: OutputRange { zero_point: 0, lo: -1, hi: 9 };
         values_out_of_order: "must be bytes", range: OutputRange { zero_point: 0, lo: 9, hi: 8 };

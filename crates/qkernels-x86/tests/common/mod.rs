@@ -1,12 +1,28 @@
 //! Layers with reproducible data, and the comparison of all tiers with the naive loops.
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
+pub mod cases;
+pub mod decode;
+pub mod families;
+pub mod pools;
+
 use qkernels_x86::reference::{self, Layer};
 use qkernels_x86::{Context, ConvShape, Isa, OutputRange, PackedWeights, Requant, conv, linear};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Every tier of this CPU.
+/// The tiers to test: the one that `QTENSOR_ISA` names, or every one of this CPU.
 pub fn isas() -> Vec<Isa> {
-    Isa::available()
+    Isa::selected().expect("the tier that QTENSOR_ISA names runs on this CPU")
+}
+
+/// Calls the test with every tier and with thread counts that cut differently.
+pub fn contexts(test: impl Fn(&Context)) {
+    for isa in isas() {
+        for threads in [1, 2, 3, 7] {
+            test(&Context::with(isa, threads));
+        }
+    }
 }
 
 /// The full range of bytes around a zero point.
@@ -18,20 +34,19 @@ pub fn range(zero_point: i32) -> OutputRange {
     }
 }
 
-/// Reproducible pseudo-random numbers (SplitMix64).
-pub struct Data(u64);
+/// Reproducible pseudo-random numbers: the 64-bit words of ChaCha with 8 rounds, a stream that is the
+/// same on every machine and in every version.
+pub struct Data(ChaCha8Rng);
 
 impl Data {
     pub fn new(seed: u64) -> Data {
-        Data(seed)
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&seed.to_le_bytes());
+        Data(ChaCha8Rng::from_seed(key))
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {

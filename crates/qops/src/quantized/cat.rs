@@ -1,11 +1,10 @@
 //! Concatenation of activations.
 
-use qkernels_x86::Context;
-use qtensor_core::affine::{dequantize_value, inverse_scale, quantize_8bit};
 use qtensor_core::{MemoryFormat, QTensor};
 
 use super::bytes::{Bytes, build, natural_format};
 use super::params::{Activation, OutQParams};
+use super::table::{ThroughReals, write};
 use crate::error::{Error, Result};
 
 /// Joins tensors along `dim`: each is dequantized and quantized with `out`, by default the first one's map.
@@ -161,13 +160,14 @@ fn requantized(
     if same && activation == Activation::None {
         return Ok(source.to_vec());
     }
-    let inverse = inverse_scale(out.scale as f32);
-    let table: [u8; 256] = std::array::from_fn(|q| {
-        let real = dequantize_value(q as i32, part.scale as f32, part.zero_point);
-        quantize_8bit(real, inverse, range) as u8
-    });
+    let function = ThroughReals {
+        from: (part.scale as f32, part.zero_point),
+        scale: out.scale as f32,
+        range,
+        function: |x| x,
+    };
     let mut bytes = vec![0; source.len()];
-    qkernels_x86::lookup(&Context::new()?, source, &table, &mut bytes)?;
+    write(&function, source, &mut bytes)?;
     Ok(bytes)
 }
 

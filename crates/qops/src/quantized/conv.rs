@@ -4,6 +4,7 @@ use qkernels_x86::{Context, ConvShape, PackedWeights};
 use qtensor_core::{MemoryFormat, QTensor, Tensor};
 
 use super::bytes::{Bytes, build};
+use super::dynamic::{DynamicQuant, Quantized};
 use super::linear::rank_error;
 use super::packed::Packed;
 use super::params::{Activation, OutQParams};
@@ -111,37 +112,57 @@ impl PackedConv {
     /// `x`; [`Error::Kernel`] if the window exceeds the padded input; bad `out` parameters;
     /// [`Error::BiasTooLarge`] and [`Error::Multiplier`] for scales that do not go together.
     pub fn run(&self, x: &QTensor, out: OutQParams, activation: Activation) -> Result<QTensor> {
-        let (batch, channels, input) = batched(OPERATION, x)?;
-        if x.rank() != self.spatial + 2 {
-            let weight = self.weight().shape();
-            let expected = format!("{} beside a weight of shape {weight:?}", self.spatial + 2);
-            return Err(rank_error(OPERATION, &expected, x.shape()));
-        }
-        if channels != self.shape.in_channels {
-            return Err(Error::Operands {
-                operation: OPERATION,
-                what: "the number of input channels (weights: times groups)",
-                expected: self.shape.in_channels,
-                actual: channels,
-                left: self.weight().shape().to_vec(),
-                right: x.shape().to_vec(),
-            });
-        }
-        let shape = ConvShape {
-            batch,
-            input,
-            ..self.shape
-        };
-        shape.validate()?;
+        let (shape, size) = self.check_shape(x.shape())?;
         let format = MemoryFormat::ChannelsLast;
         let bytes = Bytes::new(OPERATION, x, format)?;
         let prepared = self.packed.prepare(&bytes, out, activation)?;
-        let size = output_shape(batch, shape.out_channels, shape.output(), self.spatial);
         build(OPERATION, &size, format, bytes.dtype, out, |y| {
-            if batch > 0 {
+            if shape.batch > 0 {
                 let (context, x) = (Context::new()?, bytes.slice(format));
                 qkernels_x86::conv(&context, x, &shape, &prepared.weights, &prepared.requant, y)?;
             }
+            Ok(())
+        })
+    }
+
+    /// The convolution of floats, which are quantized as they come: `[batch, in, spatial…]` to
+    /// `[batch, out, spatial…]` in floats, in channels-last memory.
+    ///
+    /// The arithmetic is that of [`PackedLinear::run_dynamic`](super::PackedLinear::run_dynamic) over each window; a row,
+    /// in the terms of [`DynamicQuant`], is an image. Results stay the floats that the sums stand for (PyTorch's
+    /// dynamic convolutions round them to the input's 8-bit grid, which loses most of their accuracy).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run) for the shape; [`Error::NotFinite`] for NaN or infinity in `x`.
+    #[doc(alias = "conv2d_dynamic")]
+    pub fn run_dynamic(
+        &self,
+        x: &Tensor,
+        quant: DynamicQuant,
+        activation: Activation,
+    ) -> Result<Tensor> {
+        let (shape, size) = self.check_shape(x.shape())?;
+        let format = MemoryFormat::ChannelsLast;
+        let input = Quantized::new(OPERATION, x, quant, shape.batch, format)?;
+        Tensor::build(&size, format, |y| {
+            if y.is_empty() {
+                return Ok(());
+            }
+            let context = Context::new()?;
+            // Images that share their parameters are one call.
+            let calls = input.params.len();
+            let part = ConvShape {
+                batch: shape.batch / calls,
+                ..shape
+            };
+            let (from, to) = (x.numel() / calls, y.len() / calls);
+            let images = input.params.chunks_exact(1).zip(y.chunks_exact_mut(to));
+            for (call, (params, y)) in images.enumerate() {
+                let output = (self.packed).float_output(params, activation.is_rectified());
+                let x = &input.slice(format)[call * from..];
+                qkernels_x86::conv_f32(&context, x, &part, self.packed.weights(), &output, y)?;
+            }
+            activation.limit(y);
             Ok(())
         })
     }
@@ -154,6 +175,34 @@ impl PackedConv {
     /// The bias, as given to [`new`](Self::new).
     pub fn bias(&self) -> Option<&Tensor> {
         self.packed.bias()
+    }
+
+    /// The geometry of a call and the output's shape for an input of shape `x`.
+    fn check_shape(&self, x: &[usize]) -> Result<(ConvShape, Vec<usize>)> {
+        let (batch, channels, input) = batched(OPERATION, x)?;
+        if x.len() != self.spatial + 2 {
+            let weight = self.weight().shape();
+            let expected = format!("{} beside a weight of shape {weight:?}", self.spatial + 2);
+            return Err(rank_error(OPERATION, &expected, x));
+        }
+        if channels != self.shape.in_channels {
+            return Err(Error::Operands {
+                operation: OPERATION,
+                what: "the number of input channels (weights: times groups)",
+                expected: self.shape.in_channels,
+                actual: channels,
+                left: self.weight().shape().to_vec(),
+                right: x.to_vec(),
+            });
+        }
+        let shape = ConvShape {
+            batch,
+            input,
+            ..self.shape
+        };
+        shape.validate()?;
+        let size = output_shape(batch, shape.out_channels, shape.output(), self.spatial);
+        Ok((shape, size))
     }
 
     /// Stride, padding, dilation and groups.
@@ -224,9 +273,9 @@ fn once(
 }
 
 /// Batch, channels and spatial size of an activation with one to three spatial dimensions.
-pub(crate) fn batched(operation: &'static str, x: &QTensor) -> Result<(usize, usize, [usize; 3])> {
-    let refused = || rank_error(operation, "3 to 5 (batch, channels, spatial…)", x.shape());
-    let (&[batch, channels], spatial) = x.shape().split_at(x.rank().min(2)) else {
+pub(crate) fn batched(operation: &'static str, x: &[usize]) -> Result<(usize, usize, [usize; 3])> {
+    let refused = || rank_error(operation, "3 to 5 (batch, channels, spatial…)", x);
+    let (&[batch, channels], spatial) = x.split_at(x.len().min(2)) else {
         return Err(refused());
     };
     let spatial = three_axes(spatial).ok_or_else(refused)?;

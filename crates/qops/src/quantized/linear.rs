@@ -4,6 +4,7 @@ use qkernels_x86::{Context, PackedWeights};
 use qtensor_core::{MemoryFormat, QTensor, Tensor};
 
 use super::bytes::{Bytes, build};
+use super::dynamic::{DynamicQuant, Quantized};
 use super::packed::Packed;
 use super::params::{Activation, OutQParams};
 use crate::error::{Error, Result};
@@ -58,30 +59,54 @@ impl PackedLinear {
     /// [`QSchemeMismatch`](qtensor_core::Error::QSchemeMismatch) for a per-channel `x`; bad `out` parameters;
     /// [`Error::BiasTooLarge`] and [`Error::Multiplier`] for scales that do not go together.
     pub fn run(&self, x: &QTensor, out: OutQParams, activation: Activation) -> Result<QTensor> {
-        let Some((&last, leading)) = x.shape().split_last() else {
-            let weight = self.weight().shape();
-            let expected = format!("at least 1 beside a weight of shape {weight:?}");
-            return Err(rank_error(OPERATION, &expected, x.shape()));
-        };
-        if last != self.in_features {
-            return Err(Error::Operands {
-                operation: OPERATION,
-                what: "the number of input features",
-                expected: self.in_features,
-                actual: last,
-                left: self.weight().shape().to_vec(),
-                right: x.shape().to_vec(),
-            });
-        }
+        let (rows, shape) = self.check_shape(x.shape())?;
         let format = MemoryFormat::Contiguous;
         let bytes = Bytes::new(OPERATION, x, format)?;
         let prepared = self.packed.prepare(&bytes, out, activation)?;
-        let rows = leading.iter().product();
-        let shape: Vec<usize> = leading.iter().copied().chain([self.out_features]).collect();
         build(OPERATION, &shape, format, bytes.dtype, out, |y| {
             if rows > 0 {
                 let (context, x) = (Context::new()?, bytes.slice(format));
                 qkernels_x86::linear(&context, x, rows, &prepared.weights, &prepared.requant, y)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The layer on float rows, which are quantized as they come: `[…, in]` to `[…, out]` in floats.
+    ///
+    /// `y = f32(Σ (q_x − z_x) · q_w) · (s_x · s_w[c]) + b[c]`, with the integers `q_x` that `quant` makes of `x`:
+    /// see [`DynamicQuant`]. The fused activation is applied to `y`.
+    ///
+    /// ```
+    /// # use qops::quantized::{Activation, DynamicQuant, PackedLinear};
+    /// # use qtensor_core::{DType, Tensor, quantize_per_tensor};
+    /// let weight = quantize_per_tensor(&Tensor::ones(&[2, 3])?, 0.5, 0, DType::QInt8)?;
+    /// let layer = PackedLinear::new(&weight, None)?;
+    /// let x = Tensor::from_vec(vec![51.0, 0.0, 20.0, -0.5, 0.5, 0.25], &[2, 3])?;
+    /// let y = layer.run_dynamic(&x, DynamicQuant::default(), Activation::Relu)?;
+    /// assert_eq!(y.shape(), [2, 2]);
+    /// assert!((y.get(&[0, 1])? - 71.0).abs() < 0.1 && (y.get(&[1, 0])? - 0.25).abs() < 0.01);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`run`](Self::run) for the shape; [`Error::NotFinite`] for NaN or infinity in `x`.
+    #[doc(alias = "linear_dynamic")]
+    pub fn run_dynamic(
+        &self,
+        x: &Tensor,
+        quant: DynamicQuant,
+        activation: Activation,
+    ) -> Result<Tensor> {
+        let (rows, shape) = self.check_shape(x.shape())?;
+        let format = MemoryFormat::Contiguous;
+        let input = Quantized::new(OPERATION, x, quant, rows, format)?;
+        Tensor::build(&shape, format, |y| {
+            if rows > 0 {
+                let output = (self.packed).float_output(&input.params, activation.is_rectified());
+                let (context, x) = (Context::new()?, input.slice(format));
+                qkernels_x86::linear_f32(&context, x, rows, self.packed.weights(), &output, y)?;
+                activation.limit(y);
             }
             Ok(())
         })
@@ -95,6 +120,27 @@ impl PackedLinear {
     /// The bias, as given to [`new`](Self::new).
     pub fn bias(&self) -> Option<&Tensor> {
         self.packed.bias()
+    }
+
+    /// The number of rows and the output's shape for an input of shape `x`.
+    fn check_shape(&self, x: &[usize]) -> Result<(usize, Vec<usize>)> {
+        let Some((&last, leading)) = x.split_last() else {
+            let weight = self.weight().shape();
+            let expected = format!("at least 1 beside a weight of shape {weight:?}");
+            return Err(rank_error(OPERATION, &expected, x));
+        };
+        if last != self.in_features {
+            return Err(Error::Operands {
+                operation: OPERATION,
+                what: "the number of input features",
+                expected: self.in_features,
+                actual: last,
+                left: self.weight().shape().to_vec(),
+                right: x.to_vec(),
+            });
+        }
+        let shape = leading.iter().copied().chain([self.out_features]);
+        Ok((leading.iter().product(), shape.collect()))
     }
 
     /// The length of the input's last dimension.

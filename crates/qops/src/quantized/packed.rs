@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use qkernels_x86::{PackedWeights, Requant};
+use qkernels_x86::{FloatOutput, PackedWeights, Requant, RowParams};
 use qtensor_core::affine::inverse_scale;
 use qtensor_core::requant::output_multiplier;
 use qtensor_core::rounding::round_half_even;
@@ -21,7 +21,10 @@ pub(crate) struct Packed {
     weights: Arc<PackedWeights>,
     weight: QTensor,
     bias: Option<Tensor>,
-    channels: Vec<Channel>,
+    /// The scale of each output channel.
+    scales: Vec<f32>,
+    /// The bias of each output channel, zeros if there is none.
+    biases: Vec<f32>,
     /// What was prepared last, newest first. A converted module sees the same qparams in every forward pass, but
     /// a place that a model uses several times sees those of each use.
     cache: RwLock<Vec<(Key, Arc<Prepared>)>>,
@@ -36,13 +39,6 @@ pub(crate) struct Prepared {
     pub weights: Arc<PackedWeights>,
     /// Bias, multipliers and clamp.
     pub requant: Requant,
-}
-
-/// One output channel.
-#[derive(Clone, Copy)]
-struct Channel {
-    scale: f32,
-    bias: f32,
 }
 
 /// Everything that requantization depends on besides the weights.
@@ -76,17 +72,13 @@ impl Packed {
             });
         };
         let weights = Arc::new(pack(&ints.to_vec())?);
-        let channels = scales
-            .into_iter()
-            .zip(biases)
-            .map(|(scale, bias)| Channel { scale, bias })
-            .collect();
         Ok(Packed {
             operation,
             weights,
             weight: weight.clone(),
             bias: bias.cloned(),
-            channels,
+            scales,
+            biases,
             cache: RwLock::new(Vec::new()),
         })
     }
@@ -99,6 +91,21 @@ impl Packed {
     /// The bias as it came.
     pub fn bias(&self) -> Option<&Tensor> {
         self.bias.as_ref()
+    }
+
+    /// The weights in the kernels' order.
+    pub fn weights(&self) -> &PackedWeights {
+        &self.weights
+    }
+
+    /// How sums of activations quantized by `rows` become floats.
+    pub fn float_output<'a>(&'a self, rows: &'a [RowParams], relu: bool) -> FloatOutput<'a> {
+        FloatOutput {
+            rows,
+            column_scales: &self.scales,
+            bias: self.bias.is_some().then_some(&self.biases),
+            relu,
+        }
     }
 
     /// Weights and requantization for an input and an output map, from the cache if it has them.
@@ -141,19 +148,19 @@ impl Packed {
         let (input_scale, output_scale) = (key.input_scale as f32, key.out.scale as f32);
         let zero_point = key.input_zero_point as u8;
         let range = key.out.byte_range(key.dtype, key.activation);
-        let mut biases = Vec::with_capacity(self.channels.len());
-        let mut multipliers = Vec::with_capacity(self.channels.len());
+        let mut biases = Vec::with_capacity(self.scales.len());
+        let mut multipliers = Vec::with_capacity(self.scales.len());
         // The weights in their own order, once a channel needs others.
         let mut replaced: Option<Vec<i8>> = None;
-        for (index, channel) in self.channels.iter().enumerate() {
-            let step = input_scale * channel.scale;
-            let multiplier = output_multiplier(input_scale, channel.scale, output_scale);
+        for (index, (&weight_scale, &bias)) in self.scales.iter().zip(&self.biases).enumerate() {
+            let step = input_scale * weight_scale;
+            let multiplier = output_multiplier(input_scale, weight_scale, output_scale);
             if !(multiplier.is_finite() && multiplier > 0.0 && inverse_scale(step).is_finite()) {
                 return Err(Error::Multiplier {
                     operation,
                     channel: index,
                     input_scale,
-                    weight_scale: channel.scale,
+                    weight_scale,
                     output_scale,
                     multiplier,
                 });
@@ -163,24 +170,24 @@ impl Packed {
                 .bias_limits(index, zero_point)
                 .expect("as many channels were packed as there are scales");
             // The bias in steps, rounded as any quantized value: `rne(b · (1/step))`.
-            let steps = f64::from(round_half_even(channel.bias * inverse_scale(step)));
+            let steps = f64::from(round_half_even(bias * inverse_scale(step)));
             if (f64::from(lowest)..=f64::from(highest)).contains(&steps) {
                 biases.push(steps as i32);
                 multipliers.push(multiplier);
                 continue;
             }
             let ints = replaced.get_or_insert_with(|| self.integers());
-            let length = ints.len() / self.channels.len();
+            let length = ints.len() / self.scales.len();
             let row = &mut ints[index * length..][..length];
             let scales = Scales {
-                bias: channel.bias,
+                bias,
                 step,
                 output: output_scale,
             };
             let fitted = room::fit(row, zero_point, scales, range).ok_or(Error::BiasTooLarge {
                 operation,
                 channel: index,
-                bias: channel.bias,
+                bias,
                 steps,
                 step,
                 lowest,
@@ -215,7 +222,8 @@ impl Clone for Packed {
             weights: self.weights.clone(),
             weight: self.weight.clone(),
             bias: self.bias.clone(),
-            channels: self.channels.clone(),
+            scales: self.scales.clone(),
+            biases: self.biases.clone(),
             cache: RwLock::new(cached.clone()),
         }
     }

@@ -77,3 +77,17 @@ pub enum Activation {
     /// `min(max(x, 0), 6)`: integers also stop at the one that `6.0` quantizes to.
     Relu6,
 }
+
+impl Activation {
+    /// Whether negative results become zero.
+    pub(crate) fn is_rectified(self) -> bool {
+        self != Activation::None
+    }
+
+    /// Applies the upper bound to float results whose lower bound is applied already.
+    pub(crate) fn limit(self, y: &mut [f32]) {
+        if self == Activation::Relu6 {
+            y.iter_mut().for_each(|y| *y = y.min(6.0));
+        }
+    }
+}

@@ -87,7 +87,7 @@ pub fn avg_pool(x: &QTensor, spec: &PoolSpec) -> Result<QTensor> {
 #[doc(alias = "adaptive_avg_pool2d")]
 pub fn adaptive_avg_pool(x: &QTensor, output: &[usize]) -> Result<QTensor> {
     let operation = "adaptive_avg_pool";
-    let (batch, channels, input) = batched(operation, x)?;
+    let (batch, channels, input) = batched(operation, x.shape())?;
     let spatial = x.rank() - 2;
     if output.len() != spatial || output.contains(&0) {
         return Err(Error::Argument {
@@ -133,7 +133,7 @@ pub fn adaptive_avg_pool(x: &QTensor, output: &[usize]) -> Result<QTensor> {
 
 /// The kernels' geometry, after the checks whose messages speak of the caller's arguments.
 fn pool_shape(operation: &'static str, x: &QTensor, spec: &PoolSpec) -> Result<PoolShape> {
-    let (batch, channels, input) = batched(operation, x)?;
+    let (batch, channels, input) = batched(operation, x.shape())?;
     spec.check_spatial(operation, x.rank() - 2)?;
     spec.output(operation, input)?;
     Ok(PoolShape {

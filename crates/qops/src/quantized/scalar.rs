@@ -1,13 +1,13 @@
 //! A tensor and a number: the qparams absorb the number wherever they can.
 
-use qkernels_x86::Context;
 use qtensor_core::affine::inverse_scale;
 use qtensor_core::requant::{OutputRange, requantize_f32};
 use qtensor_core::rounding::round_half_even_f64;
 use qtensor_core::{DType, IntTensor, QTensor, Quantizer};
 
-use super::bytes::{Bytes, build, natural_format, unsupported};
+use super::bytes::{natural_format, unsupported};
 use super::params::{OutQParams, byte_zero_point};
+use super::table::mapped;
 use crate::error::{Error, Result};
 
 /// `x + c`, with `c` in whole steps: `c_q = rne(c / s)`.
@@ -53,8 +53,11 @@ pub fn add_scalar(x: &QTensor, c: f64) -> Result<QTensor> {
         hi: 255,
     };
     let own_zero = byte_zero_point(x.dtype(), zero_point);
-    mapped(operation, x, OutQParams::new(new_scale, new_zero), |q| {
-        requantize_f32((q - own_zero + steps) as f32 * multiplier, range)
+    mapped(operation, x, OutQParams::new(new_scale, new_zero), |_| {
+        move |q| {
+            let moved = i32::from(q) - own_zero + steps;
+            requantize_f32(moved as f32 * multiplier, range) as u8
+        }
     })
 }
 
@@ -90,7 +93,7 @@ pub fn mul_scalar(x: &QTensor, c: f64) -> Result<QTensor> {
     let (lo, hi) = x.dtype().range();
     let out = OutQParams::new(-c * scale, lo + hi - zero_point);
     // In the unsigned domain both types mirror about 127.5.
-    mapped(operation, x, out, |q| 255 - q)
+    mapped(operation, x, out, |_| |q| 255 - q)
 }
 
 /// The map of an 8-bit per-tensor activation.
@@ -99,24 +102,4 @@ fn eight_bit(operation: &'static str, x: &QTensor) -> Result<(f64, i32)> {
         DType::QInt32 => Err(unsupported(operation, x.dtype())),
         DType::QInt8 | DType::QUInt8 => Ok(x.per_tensor(operation)?),
     }
-}
-
-/// Applies a function of one byte through a table of its 256 results.
-fn mapped(
-    operation: &'static str,
-    x: &QTensor,
-    out: OutQParams,
-    f: impl Fn(i32) -> i32,
-) -> Result<QTensor> {
-    let table: [u8; 256] = std::array::from_fn(|q| f(q as i32) as u8);
-    let format = natural_format(x.layout());
-    let bytes = Bytes::new(operation, x, format)?;
-    build(operation, x.shape(), format, bytes.dtype, out, |y| {
-        Ok(qkernels_x86::lookup(
-            &Context::new()?,
-            bytes.exact(format),
-            &table,
-            y,
-        )?)
-    })
 }

@@ -1,0 +1,211 @@
+//! What becomes of the sums of a tile: the difference between the outputs a layer may have.
+
+use crate::isa::tile::{Epilogue, Output};
+use qtensor_core::requant::{OutputRange, requantize};
+
+use crate::isa::{Isa, Work};
+use crate::requant::Requant;
+
+/// Rows of a tile whose sums are converted apart.
+const CONVERTED_ROWS: usize = 12;
+
+/// The sums of such a tile: at most four panels, whatever the tier.
+const TILE_SUMS: usize = CONVERTED_ROWS * 64;
+
+/// Start values of a tile whose sums start at zero.
+static ZEROS: [i32; 64] = [0; 64];
+
+/// Where a tile lies in the output.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// Its first row, counted from the first one of the call.
+    pub(crate) row: usize,
+    /// Its first column, counted over the padded columns of all groups.
+    pub(crate) column: usize,
+    /// Its first output channel, counted without padding.
+    pub(crate) channel: usize,
+    /// Rows.
+    pub(crate) height: usize,
+    /// Columns, without those of padding.
+    pub(crate) columns: usize,
+    /// Columns, with those of padding.
+    pub(crate) width: usize,
+}
+
+/// Start values other than those of the layer: sums that a tile goes on from.
+#[derive(Clone, Copy)]
+pub(crate) struct Resume<'a> {
+    /// The sums.
+    pub(crate) sums: &'a [i32],
+    /// Values from row to row.
+    pub(crate) stride: usize,
+}
+
+/// An output of a layer.
+pub(crate) trait Finish: Copy + Sync {
+    /// Its elements.
+    type Out: bytemuck::Pod + Send + Sync;
+
+    /// The greatest height of a tile.
+    const ROWS: usize;
+
+    /// The start values of the columns from padded column `column` on.
+    fn start(&self, column: usize) -> &[i32];
+
+    /// Lets `compute` fill the tile at `place`; `out` begins with its first element.
+    fn tile(
+        self,
+        place: Place,
+        resume: Option<Resume>,
+        out: &mut [Self::Out],
+        stride: usize,
+        compute: impl FnOnce(Epilogue),
+    );
+
+    /// Start values of a tile's epilogue and their stride.
+    fn begin<'a>(&'a self, place: Place, resume: Option<Resume<'a>>) -> (&'a [i32], usize) {
+        match resume {
+            Some(Resume { sums, stride }) => (sums, stride),
+            None => (self.start(place.column), 0),
+        }
+    }
+}
+
+/// Requantized bytes, made by the micro-kernels themselves.
+#[derive(Clone, Copy)]
+pub(crate) struct Bytes<'a>(pub(crate) &'a Requant);
+
+impl Finish for Bytes<'_> {
+    type Out = u8;
+
+    const ROWS: usize = usize::MAX;
+
+    fn start(&self, column: usize) -> &[i32] {
+        &self.0.start()[column..]
+    }
+
+    fn tile(
+        self,
+        place: Place,
+        resume: Option<Resume>,
+        out: &mut [u8],
+        stride: usize,
+        compute: impl FnOnce(Epilogue),
+    ) {
+        let (start, start_stride) = self.begin(place, resume);
+        compute(Epilogue {
+            start,
+            start_stride,
+            output: Output::Bytes {
+                multipliers: &self.0.multipliers()[place.column..],
+                range: self.0.range(),
+                out,
+            },
+            stride,
+            columns: place.columns,
+        });
+    }
+}
+
+/// Values made of the sums of a row.
+pub(crate) trait FromSums: Copy + Sync {
+    /// One of them.
+    type Out: bytemuck::Pod + Send + Sync;
+
+    /// Multipliers and range, if the values are requantized bytes, which micro-kernels make themselves.
+    fn requantization(&self) -> Option<(&[f32], OutputRange)> {
+        None
+    }
+
+    /// Turns the sums of output channels from `channel` on of row `row` into values; implementations
+    /// are `#[inline(always)]`.
+    fn convert(self, row: usize, channel: usize, sums: &[i32], out: &mut [Self::Out]);
+}
+
+/// Requantized bytes, for kernels that end in safe code.
+#[derive(Clone, Copy)]
+pub(crate) struct Requantized<'a> {
+    pub(crate) multipliers: &'a [f32],
+    pub(crate) range: OutputRange,
+}
+
+impl FromSums for Requantized<'_> {
+    type Out = u8;
+
+    fn requantization(&self) -> Option<(&[f32], OutputRange)> {
+        Some((self.multipliers, self.range))
+    }
+
+    #[inline(always)]
+    fn convert(self, _: usize, channel: usize, sums: &[i32], out: &mut [u8]) {
+        let multipliers = &self.multipliers[channel..channel + sums.len()];
+        for (out, (&sum, &multiplier)) in out.iter_mut().zip(sums.iter().zip(multipliers)) {
+            *out = requantize(sum, multiplier, self.range) as u8;
+        }
+    }
+}
+
+/// Sums that become something else outside of the micro-kernels, tile by tile.
+#[derive(Clone, Copy)]
+pub(crate) struct Converted<C> {
+    pub(crate) isa: Isa,
+    pub(crate) from: C,
+}
+
+impl<C: FromSums> Finish for Converted<C> {
+    type Out = C::Out;
+
+    const ROWS: usize = CONVERTED_ROWS;
+
+    fn start(&self, _: usize) -> &[i32] {
+        &ZEROS
+    }
+
+    fn tile(
+        self,
+        place: Place,
+        resume: Option<Resume>,
+        out: &mut [C::Out],
+        stride: usize,
+        compute: impl FnOnce(Epilogue),
+    ) {
+        let (start, start_stride) = self.begin(place, resume);
+        let mut sums = [0; TILE_SUMS];
+        compute(Epilogue {
+            start,
+            start_stride,
+            output: Output::Sums(&mut sums),
+            stride: place.width,
+            columns: place.width,
+        });
+        self.isa.vectorize(Conversion {
+            from: self.from,
+            place,
+            sums: &sums,
+            out,
+            stride,
+        });
+    }
+}
+
+struct Conversion<'a, C: FromSums> {
+    from: C,
+    place: Place,
+    sums: &'a [i32],
+    out: &'a mut [C::Out],
+    stride: usize,
+}
+
+impl<C: FromSums> Work for Conversion<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let place = self.place;
+        let rows = self.sums.chunks_exact(place.width).take(place.height);
+        for ((row, sums), out) in rows.enumerate().zip(self.out.chunks_mut(self.stride)) {
+            let (sums, out) = (&sums[..place.columns], &mut out[..place.columns]);
+            self.from.convert(place.row + row, place.channel, sums, out);
+        }
+    }
+}
