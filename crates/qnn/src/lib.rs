@@ -15,6 +15,7 @@ mod parameter;
 mod place;
 mod prepared;
 pub mod probe;
+pub mod profile;
 pub mod quantized;
 mod sequential;
 mod state;

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::module::{Module, Node};
 use crate::prepared::Prepared;
 use crate::probe;
+use crate::profile;
 use crate::state::State;
 use crate::value::Flow;
 
@@ -109,9 +110,13 @@ impl<M: Module> Layer<M> {
                 inputs: ids(input),
             });
         }
+        let entered = profile::enter();
         let output = self
             .compute(input)
             .map_err(|e| e.at(&self.path, self.held.kind()))?;
+        if let Some(entered) = entered {
+            profile::leave(entered, &self.path, self.held.kind(), input, &output);
+        }
         if let Some(prepared) = &self.prepared {
             if self.held.observes(input) {
                 let watched = prepared.observe(output.observed());

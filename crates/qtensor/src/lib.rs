@@ -9,6 +9,7 @@ pub mod prelude;
 pub use qflow;
 pub use qgrad;
 pub use qkernels_x86;
+pub use qmodels as models;
 pub use qnn;
 pub use qobserve;
 pub use qops;

@@ -9,6 +9,7 @@ mod affine;
 mod arguments;
 mod compare;
 mod conv;
+mod dynamic;
 mod exact;
 mod flow;
 mod flow_net;
@@ -38,7 +39,7 @@ const GROUPS: [Group; 11] = [
     checked("flow", flow::check, &flow::MAY_DEVIATE),
     not_checked("fake_quant"),
     not_checked("qat"),
-    not_checked("dynamic"),
+    checked("dynamic", dynamic::check, &[("Linear", dynamic::FUSED)]),
 ];
 
 const fn checked(

@@ -1,0 +1,141 @@
+//! Profiling: how long each place of a model takes in a forward pass.
+//!
+//! ```
+//! use qnn::{Flatten, Linear, Module, Sequential, profile};
+//! use qtensor_core::Tensor;
+//!
+//! let net = Sequential::new().push(Flatten::new()).push(Linear::new(12, 5)?);
+//! let x = Tensor::zeros(&[2, 3, 4])?.into();
+//! let (y, visits) = profile::record(|| net.forward(&x));
+//! y?;
+//! assert_eq!((visits[1].path.as_str(), visits[1].kind), ("1", "Linear"));
+//! assert_eq!((visits[1].input.as_slice(), visits[1].output.as_slice()), (&[2, 12][..], &[2, 5][..]));
+//! # Ok::<(), qnn::Error>(())
+//! ```
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use crate::value::Flow;
+
+/// One call of a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visit {
+    /// The dotted name of the place, if it has been told ([`name_places`](crate::name_places)).
+    pub path: String,
+    /// The kind of module in it.
+    pub kind: &'static str,
+    /// The shape of the first value that went in.
+    pub input: Vec<usize>,
+    /// The shape of the first value that came out.
+    pub output: Vec<usize>,
+    /// From entry to exit, with everything below the place.
+    pub time: Duration,
+}
+
+thread_local! {
+    static VISITS: RefCell<Option<Vec<Visit>>> = const { RefCell::new(None) };
+}
+
+/// Runs `f`; answers with its result and the calls of places on this thread, in the order in which they ended.
+///
+/// Calls that failed are left out. A recording inside `f` keeps its calls for itself.
+pub fn record<R>(f: impl FnOnce() -> R) -> (R, Vec<Visit>) {
+    /// Gives the outer recording its turn again, even if `f` unwinds.
+    struct Restore(Option<Vec<Visit>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            VISITS.with(|v| v.replace(self.0.take()));
+        }
+    }
+    let restore = Restore(VISITS.with(|v| v.replace(Some(Vec::new()))));
+    let result = f();
+    let visits = VISITS.with(|v| v.replace(None)).unwrap_or_default();
+    drop(restore);
+    (result, visits)
+}
+
+/// The time of entry, while this thread records.
+pub(crate) fn enter() -> Option<Instant> {
+    VISITS.with(|v| v.borrow().is_some()).then(Instant::now)
+}
+
+/// Notes a call that began at `start`.
+pub(crate) fn leave(
+    start: Instant,
+    path: &str,
+    kind: &'static str,
+    input: &impl Flow,
+    output: &impl Flow,
+) {
+    let time = start.elapsed();
+    let visit = Visit {
+        path: path.to_string(),
+        kind,
+        input: shape(input),
+        output: shape(output),
+        time,
+    };
+    VISITS.with(|v| {
+        if let Some(visits) = v.borrow_mut().as_mut() {
+            visits.push(visit);
+        }
+    });
+}
+
+fn shape(flow: &impl Flow) -> Vec<usize> {
+    flow.observed().map_or(Vec::new(), |v| v.shape().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Flatten, Linear, Module, Sequential, Value, name_places};
+    use qtensor_core::Tensor;
+
+    fn nested() -> Sequential {
+        let inner = Sequential::new()
+            .push(Flatten::new())
+            .push(Linear::new(4, 3).unwrap());
+        let mut net = Sequential::new().push(inner);
+        name_places(&mut net);
+        net
+    }
+
+    fn zeros(shape: &[usize]) -> Value {
+        Tensor::zeros(shape).unwrap().into()
+    }
+
+    #[test]
+    fn places_are_noted_inner_first_with_shapes_and_times_that_nest() {
+        let net = nested();
+        let (result, visits) = record(|| net.forward(&zeros(&[5, 2, 2])));
+        assert_eq!(result.unwrap().shape(), [5, 3]);
+        let paths: Vec<&str> = visits.iter().map(|v| v.path.as_str()).collect();
+        assert_eq!(paths, ["0.0", "0.1", "0"]);
+        assert_eq!(visits[0].output, [5, 4]);
+        assert_eq!(
+            (&visits[2].input, &visits[2].output),
+            (&vec![5, 2, 2], &vec![5, 3])
+        );
+        assert!(visits[2].time >= visits[0].time + visits[1].time);
+    }
+
+    #[test]
+    fn only_what_succeeds_inside_the_innermost_recording_is_noted() {
+        let net = nested();
+        let x = zeros(&[1, 2, 2]);
+        let (inner, outer) = record(|| {
+            net.forward(&zeros(&[1, 9])).unwrap_err();
+            let inner = record(|| net.forward(&x)).1;
+            net.forward(&x).unwrap();
+            inner
+        });
+        // The wrong input passed the first place and failed at the second.
+        let paths: Vec<&str> = outer.iter().map(|v| v.path.as_str()).collect();
+        assert_eq!(paths, ["0.0", "0.0", "0.1", "0"]);
+        assert_eq!(inner.len(), 3);
+        net.forward(&x).unwrap();
+        assert!(record(|| ()).1.is_empty());
+    }
+}
