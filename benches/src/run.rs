@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use criterion::Criterion;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 /// Criterion with few and short samples: all benches together take a few minutes.
 ///
@@ -29,6 +29,24 @@ pub fn on_one_thread() {
         .use_current_thread()
         .build_global()
         .expect("nothing used the global pool before");
+}
+
+/// Runs `work` on a thread of a pool of `threads`, so that whatever forks inside does so from a worker.
+///
+/// One thread is the calling one: nothing is spawned, and nothing handed over.
+///
+/// # Errors
+/// If the system refuses to start threads, or one thread is asked for where a global pool exists.
+pub fn with_threads<R: Send>(
+    threads: usize,
+    work: impl FnOnce() -> R + Send,
+) -> Result<R, ThreadPoolBuildError> {
+    let builder = ThreadPoolBuilder::new().num_threads(threads);
+    if threads == 1 {
+        builder.use_current_thread().build_global()?;
+        return Ok(work());
+    }
+    Ok(builder.build()?.install(work))
 }
 
 /// A pool of as many threads as the machine has, for the benches that name their threads.

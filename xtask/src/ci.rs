@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::builder::PossibleValuesParser;
 
 use crate::process::{self, Failure};
-use crate::{quickstart, tidy};
+use crate::{codegen, isa, quickstart, tidy};
 
 /// How a step decides.
 enum Action {
@@ -19,6 +19,10 @@ enum Action {
     ),
     /// The textual rules, in this process.
     Tidy,
+    /// The kernel tests, tier by tier.
+    Isa,
+    /// The machine code of the kernels.
+    Codegen,
     /// A cargo command whose output is judged as well.
     Quickstart(&'static [&'static str]),
     /// Packaging, which accepts uncommitted files everywhere but in CI.
@@ -70,6 +74,16 @@ const STEPS: &[Step] = &[
         name: "test",
         action: Action::Cargo(&[], &["test", "--workspace"]),
         hint: "repeat one crate with `cargo test -p <crate>`",
+    },
+    Step {
+        name: "isa",
+        action: Action::Isa,
+        hint: "repeat one tier with `QTENSOR_ISA=<tier> cargo test -p qkernels-x86`",
+    },
+    Step {
+        name: "codegen",
+        action: Action::Codegen,
+        hint: "the table of loops is in xtask/src/codegen/kernels.rs; docs/kernels.md says what they need",
     },
     Step {
         name: "quickstart",
@@ -167,6 +181,8 @@ pub fn run(names: &[String]) -> Result<(), Failure> {
 fn perform(step: &Step) -> Result<(), Failure> {
     match &step.action {
         Action::Tidy => tidy::run(),
+        Action::Isa => isa::run(true),
+        Action::Codegen => codegen::run(),
         Action::Cargo(..) | Action::Package(_) => process::run(&mut command(&step.action)),
         Action::Quickstart(_) => {
             let output = process::capture(&mut command(&step.action))?;
@@ -176,7 +192,7 @@ fn perform(step: &Step) -> Result<(), Failure> {
     }
 }
 
-/// The child process of an action. `Tidy` has none; its command repeats the step by hand.
+/// The child process of an action. For what runs in this one, the command that repeats it by hand.
 fn command(action: &Action) -> std::process::Command {
     let mut command = process::cargo();
     match action {
@@ -185,6 +201,12 @@ fn command(action: &Action) -> std::process::Command {
         }
         Action::Tidy => {
             command.args(["xtask", "tidy"]);
+        }
+        Action::Isa => {
+            command.args(["xtask", "isa"]);
+        }
+        Action::Codegen => {
+            command.args(["xtask", "codegen"]);
         }
         Action::Quickstart(args) => {
             command.args(*args);
@@ -244,6 +266,8 @@ mod tests {
                 "clippy",
                 "doc",
                 "test",
+                "isa",
+                "codegen",
                 "quickstart",
                 "package"
             ]

@@ -5,7 +5,9 @@
 
 mod bench;
 mod ci;
+mod codegen;
 mod golden;
+mod isa;
 mod process;
 mod quickstart;
 mod tidy;
@@ -39,12 +41,14 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
-    /// Run the benchmarks; everything after `bench` goes to `cargo bench -p qtensor-benches`.
-    Bench {
-        /// For example `--bench gemm -- 1024`.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
+    /// Run the kernel tests once for each instruction set of this CPU.
+    Isa,
+    /// Check the machine code of the kernels' innermost loops.
+    Codegen,
+    /// Time networks and layers, int8 beside float; each result is checked first.
+    ///
+    /// The criterion benches of single kernels are run with `cargo bench -p qtensor-benches`.
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -52,7 +56,9 @@ fn main() -> ExitCode {
         Command::Ci { steps } => ci::run(&steps),
         Command::Tidy => tidy::run(),
         Command::Golden { dir } => golden::run(dir.as_deref()),
-        Command::Bench { args } => bench::run(&args),
+        Command::Isa => isa::run(false),
+        Command::Codegen => codegen::run(),
+        Command::Bench(options) => bench::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -74,15 +80,10 @@ mod tests {
     }
 
     #[test]
-    fn bench_passes_options_and_the_separator_on() {
-        let cli = Cli::try_parse_from(["xtask", "bench", "--bench", "gemm", "--", "1024"]);
-        let Ok(Cli {
-            command: Command::Bench { args },
-        }) = cli
-        else {
-            panic!("`bench` with trailing arguments must parse");
-        };
-        assert_eq!(args, ["--bench", "gemm", "--", "1024"]);
+    fn bench_takes_the_options_of_the_comparison_with_others() {
+        let words = "xtask bench --cases resnet18_b1 --threads 1 --json rows.json";
+        assert!(Cli::try_parse_from(words.split(' ')).is_ok());
+        assert!(Cli::try_parse_from(["xtask", "bench", "--threads", "many"]).is_err());
     }
 
     #[test]

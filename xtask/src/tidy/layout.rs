@@ -13,6 +13,7 @@ const STACK: &[&str] = &[
     "qnn-derive",
     "qnn",
     "qflow",
+    "qmodels",
     "qtensor",
 ];
 

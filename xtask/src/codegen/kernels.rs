@@ -1,0 +1,279 @@
+//! The table: what the innermost loop of every kernel must hold.
+//!
+//! A new kernel gets a row. One without a row is reported, and so is a row that matches no function.
+
+use std::ops::RangeInclusive;
+
+use super::asm::Register;
+use super::loops::Dot;
+
+/// What is asked of the functions that a pattern names.
+pub struct Kernel {
+    /// The demangled name without the crate; `*` stands for any text, `#` for the height of the tile.
+    pub pattern: &'static str,
+    /// The heights for which there is a function.
+    pub heights: RangeInclusive<usize>,
+    /// The instruction that does the work.
+    pub dot: Dot,
+    /// How many of them the greatest loop holds at least for each row: one step of the tile. Any number of
+    /// smaller loops (remainders, lower tiles) may stand beside it.
+    pub per_row: usize,
+    /// Why an accumulator on the stack is accepted, if it is.
+    pub excuse: Option<&'static str>,
+}
+
+impl Kernel {
+    /// The pattern for one height.
+    pub fn pattern(&self, height: usize) -> String {
+        self.pattern.replace('#', &height.to_string())
+    }
+}
+
+const VPDPBUSD_ZMM: Dot = Dot {
+    mnemonic: "vpdpbusd",
+    register: Register::Zmm,
+};
+const VPDPBUSD_YMM: Dot = Dot {
+    mnemonic: "vpdpbusd",
+    register: Register::Ymm,
+};
+const VPMADDUBSW_YMM: Dot = Dot {
+    mnemonic: "vpmaddubsw",
+    register: Register::Ymm,
+};
+const VPMADDWD_YMM: Dot = Dot {
+    mnemonic: "vpmaddwd",
+    register: Register::Ymm,
+};
+const PMADDWD_XMM: Dot = Dot {
+    mnemonic: "pmaddwd",
+    register: Register::Xmm,
+};
+
+const fn kernel(
+    pattern: &'static str,
+    heights: RangeInclusive<usize>,
+    dot: Dot,
+    per_row: usize,
+) -> Kernel {
+    Kernel {
+        pattern,
+        heights,
+        dot,
+        per_row,
+        excuse: None,
+    }
+}
+
+/// Why a walk along a row of a 5×5 kernel puts a sum aside.
+const ONE: &str = "a result waits for its neighbours before they are packed";
+/// Why a walk along a row with sixteen registers does.
+const MANY: &str = "sixteen registers do not hold the weights, a column and all sums";
+
+/// Functions that hold dot products and are not kernels.
+pub const NOT_KERNELS: &[&str] = &["reference::*", "isa::peak::*", "<isa::Isa>::measure_peak"];
+
+/// Every kernel.
+pub const KERNELS: &[Kernel] = &[
+    // AVX-512 VNNI, one product for each row and panel. The lower tiles stand in one function, whose
+    // greatest loop is that of eight rows.
+    kernel("isa::avx512vnni::by_height::<1>", 8..=8, VPDPBUSD_ZMM, 1),
+    kernel("isa::avx512vnni::by_height::<2>", 8..=8, VPDPBUSD_ZMM, 2),
+    kernel("isa::avx512vnni::by_height::<3>", 8..=8, VPDPBUSD_ZMM, 3),
+    kernel("isa::avx512vnni::multiply::<#, 4>", 1..=6, VPDPBUSD_ZMM, 4),
+    // AVX-VNNI, two products for each row and panel.
+    kernel("isa::avxvnni::multiply::<#, 1>", 1..=6, VPDPBUSD_YMM, 2),
+    kernel("isa::avxvnni::multiply::<#, 2>", 1..=2, VPDPBUSD_YMM, 4),
+    Kernel {
+        excuse: Some("two of the twelve sums find no register"),
+        ..kernel("isa::avxvnni::multiply::<#, 2>", 3..=3, VPDPBUSD_YMM, 4)
+    },
+    kernel("isa::avxvnni::multiply::<#, 3>", 1..=1, VPDPBUSD_YMM, 6),
+    kernel("isa::avxvnni::multiply::<#, 4>", 1..=1, VPDPBUSD_YMM, 8),
+    // AVX2: pairs that fit 16 bits, bytes split on the fly, operands widened beforehand.
+    kernel(
+        "isa::avx2::bytes::multiply_pairs::<#>",
+        1..=6,
+        VPMADDUBSW_YMM,
+        2,
+    ),
+    kernel(
+        "isa::avx2::bytes::multiply_split::<#>",
+        1..=3,
+        VPMADDWD_YMM,
+        4,
+    ),
+    kernel("isa::avx2::wide::multiply::<#>", 1..=6, VPMADDWD_YMM, 2),
+    // SSE2, widened: two products for each row and pass, all heights in one function.
+    kernel("<isa::wide::Wide>::tile", 4..=4, PMADDWD_XMM, 2),
+    // Depthwise: eight channels a vector, four outputs at a time where the stride allows.
+    kernel(
+        "isa::avx*::vectorize::enter::<*depthwise::Band<*>>",
+        4..=4,
+        VPMADDWD_YMM,
+        1,
+    ),
+    kernel(
+        "depthwise::depthwise::<*>::{closure*1}",
+        4..=4,
+        PMADDWD_XMM,
+        2,
+    ),
+    // Depthwise by columns, kernels of `#` by `#`: each output takes every tap of a row (`#`) times every
+    // vector of kernel rows.
+    kernel(
+        "isa::depthwise::avx512vnni::enter::<*WideQuads, #, 1, *>",
+        3..=3,
+        VPDPBUSD_ZMM,
+        1,
+    ),
+    kernel(
+        "isa::depthwise::avx512vnni::enter::<*WideQuads, #, 2, *, true>",
+        5..=5,
+        VPDPBUSD_ZMM,
+        2,
+    ),
+    Kernel {
+        excuse: Some(ONE),
+        ..kernel(
+            "isa::depthwise::avx512vnni::enter::<*WideQuads, #, 2, *, false>",
+            5..=5,
+            VPDPBUSD_ZMM,
+            2,
+        )
+    },
+    kernel(
+        "isa::depthwise::avx512vnni::enter::<*Quads<true>, #, 1, *>",
+        3..=3,
+        VPDPBUSD_YMM,
+        1,
+    ),
+    kernel(
+        "isa::depthwise::avx512vnni::enter::<*Quads<true>, #, 2, *, true>",
+        5..=5,
+        VPDPBUSD_YMM,
+        2,
+    ),
+    Kernel {
+        excuse: Some(ONE),
+        ..kernel(
+            "isa::depthwise::avx512vnni::enter::<*Quads<true>, #, 2, *, false>",
+            5..=5,
+            VPDPBUSD_YMM,
+            2,
+        )
+    },
+    Kernel {
+        excuse: Some(MANY),
+        ..kernel(
+            "isa::depthwise::avxvnni::enter::<#, 1, 1, *>",
+            3..=3,
+            VPDPBUSD_YMM,
+            1,
+        )
+    },
+    Kernel {
+        excuse: Some(MANY),
+        ..kernel(
+            "isa::depthwise::avxvnni::enter::<#, 1, 2, *, false>",
+            3..=3,
+            VPDPBUSD_YMM,
+            1,
+        )
+    },
+    kernel(
+        "isa::depthwise::avxvnni::enter::<#, 1, 2, *, true>",
+        3..=3,
+        VPDPBUSD_YMM,
+        1,
+    ),
+    Kernel {
+        excuse: Some(MANY),
+        ..kernel(
+            "isa::depthwise::avxvnni::enter::<#, 2, *, false>",
+            5..=5,
+            VPDPBUSD_YMM,
+            2,
+        )
+    },
+    Kernel {
+        excuse: Some(MANY),
+        ..kernel(
+            "isa::depthwise::avxvnni::enter::<#, 2, 1, *, true>",
+            5..=5,
+            VPDPBUSD_YMM,
+            2,
+        )
+    },
+    kernel(
+        "isa::depthwise::avxvnni::enter::<#, 2, 2, *, true>",
+        5..=5,
+        VPDPBUSD_YMM,
+        2,
+    ),
+    Kernel {
+        excuse: Some(MANY),
+        ..kernel(
+            "isa::depthwise::avx2::enter::<#, 2, 1, *>",
+            3..=3,
+            VPMADDWD_YMM,
+            2,
+        )
+    },
+    Kernel {
+        excuse: Some(MANY),
+        ..kernel(
+            "isa::depthwise::avx2::enter::<#, 2, 2, *, false>",
+            3..=3,
+            VPMADDWD_YMM,
+            2,
+        )
+    },
+    kernel(
+        "isa::depthwise::avx2::enter::<#, 2, 2, *, true>",
+        3..=3,
+        VPMADDWD_YMM,
+        2,
+    ),
+    Kernel {
+        excuse: Some(MANY),
+        ..kernel(
+            "isa::depthwise::avx2::enter::<#, 3, *>",
+            5..=5,
+            VPMADDWD_YMM,
+            3,
+        )
+    },
+];
+
+/// Whether a name fits a pattern, in which each `*` stands for any text.
+pub fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {
+            name.char_indices()
+                .map(|(at, _)| at)
+                .chain([name.len()])
+                .any(|at| fits(rest, &name[at..]))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heights_stand_in_the_pattern() {
+        let tile = kernel("f::<#, 4>", 1..=6, PMADDWD_XMM, 4);
+        assert_eq!(tile.pattern(3), "f::<3, 4>");
+    }
+
+    #[test]
+    fn stars_stand_for_any_text() {
+        assert!(fits("a::b", "a::b") && !fits("a::b", "a::bc") && !fits("a::b", "x::a::b"));
+        assert!(fits("a::*", "a::") && fits("a::*::<*>", "a::b::c::<1, 2>"));
+        assert!(!fits("a::*::<1>", "a::b::<2>"));
+        assert!(fits("*", "") && fits("*x", "xx"));
+    }
+}
