@@ -5,6 +5,8 @@
 
 use core::ops::Range;
 
+#[cfg(target_arch = "x86_64")]
+use crate::amx;
 use crate::context::Context;
 use crate::depthwise::depthwise;
 use crate::driver::{self, Job};
@@ -156,6 +158,11 @@ fn sweep<F: Finish>(
     if shape.groups == 1 && shape.taps() == 1 && shape.stride == [1; 3] && shape.padding == [0; 3] {
         return linear::rows(ctx, x, rows, dense, zero_point, finish, out);
     }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(amx) = amx::worthwhile(ctx.isa, dense, rows, shape.input_len(), x) {
+        let job = Job::new(ctx, dense, finish);
+        return amx::conv(amx, ctx, job, x, shape, zero_point, out);
+    }
     let span = (dense.groups - 1) * dense.channels + dense.quads() * QUAD;
     let input = Input::new(x, shape.input_len(), span, zero_point);
     let sweep = Sweep {
@@ -164,14 +171,7 @@ fn sweep<F: Finish>(
         dense,
     };
     let fill = |rows: Range<usize>, gather: &mut Gather| sweep.fill(rows, gather);
-    let job = Job {
-        isa: ctx.isa,
-        dense,
-        finish,
-        first_row: 0,
-        greatest: u8::MAX,
-    };
-    driver::run(ctx, job, input, rows, fill, out);
+    driver::run(ctx, Job::new(ctx, dense, finish), input, rows, fill, out);
 }
 
 /// Refuses shapes, weights and buffers that do not go together.

@@ -36,6 +36,19 @@ pub(crate) struct Job<'a, F> {
     pub(crate) greatest: u8,
 }
 
+impl<'a, F> Job<'a, F> {
+    /// A whole call, of whose input nothing is known.
+    pub(crate) fn new(ctx: &Context, dense: &'a Dense, finish: F) -> Job<'a, F> {
+        Job {
+            isa: ctx.isa,
+            dense,
+            finish,
+            first_row: 0,
+            greatest: u8::MAX,
+        }
+    }
+}
+
 /// The part of the output that a block computes.
 pub(crate) struct Part<'a, T> {
     /// Panels of every group.
@@ -78,7 +91,9 @@ pub(crate) fn run<F: Finish>(
     let products = rows as u64 * (width * dense.segments * dense.channels) as u64;
     let pieces = ctx.pieces(products, plan::SERIAL_BELOW);
     if pieces > 1 && rows <= plan::FEW_ROWS && dense.groups == 1 && dense.panels() > 1 {
-        return by_columns(pieces, job, input, rows, fill, out);
+        return by_columns::<F>(pieces, dense, rows, out, |part| {
+            serial(job, input, 0..rows, &fill, part);
+        });
     }
     Context::chunks(out, rows.div_ceil(pieces).max(1) * width, |index, out| {
         let (first, count) = (index / width, out.len() / width);
@@ -97,32 +112,25 @@ pub(crate) fn run<F: Finish>(
     });
 }
 
-/// Every piece computes some panels of all rows into memory of its own.
-fn by_columns<F: Finish>(
+/// Lets every piece compute some panels of all rows into memory of its own.
+pub(crate) fn by_columns<F: Finish>(
     pieces: usize,
-    job: Job<F>,
-    input: Input,
+    dense: &Dense,
     rows: usize,
-    fill: impl Fn(Range<usize>, &mut Gather) + Sync,
     out: &mut [F::Out],
+    compute: impl Fn(Part<F::Out>) + Sync,
 ) {
-    let panels = job.dense.panels().div_ceil(pieces);
+    let panels = dense.panels().div_ceil(pieces);
     let chunk = panels * PANEL * rows;
     let piece = |index: usize, out: &mut [F::Out]| {
         let first = index / chunk * panels;
-        let width = out.len() / rows;
-        let panels = first..first + width.div_ceil(PANEL);
-        serial(
-            job,
-            input,
-            0..rows,
-            &fill,
-            Part {
-                panels,
-                out,
-                stride: width,
-            },
-        );
+        let stride = out.len() / rows;
+        let panels = first..first + stride.div_ceil(PANEL);
+        compute(Part {
+            panels,
+            out,
+            stride,
+        });
     };
     if rows == 1 {
         return Context::chunks(out, chunk, piece);
@@ -132,7 +140,7 @@ fn by_columns<F: Finish>(
     words.resize(out.len(), 0);
     let columns = &mut bytemuck::cast_slice_mut::<u32, F::Out>(&mut words)[..out.len()];
     Context::chunks(columns, chunk, piece);
-    let width = job.dense.columns;
+    let width = dense.columns;
     for (index, part) in columns.chunks(chunk).enumerate() {
         let first = index * panels * PANEL;
         for (row, part) in part.chunks_exact(part.len() / rows).enumerate() {

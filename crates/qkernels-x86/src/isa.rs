@@ -6,6 +6,8 @@
 //! rely on nothing else.
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
@@ -43,6 +45,7 @@ pub const ISA_VARIABLE: &str = "QTENSOR_ISA";
 /// | `Avx2` | `avx2` | `vpmaddubsw` where exact, else `vpmaddwd` | AVX2 |
 /// | `AvxVnni` | `avxvnni` | `vpdpbusd`, 256 bits | AVX2, AVX-VNNI |
 /// | `Avx512Vnni` | `avx512vnni` | `vpdpbusd`, 512 bits | AVX-512 F, BW, DQ, VL, VNNI |
+/// | `Amx` | `amx` | `tdpbusd` on tiles of 16 × 64 bytes | all of these, AMX-TILE, AMX-INT8, Linux |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Tier {
@@ -56,16 +59,19 @@ pub enum Tier {
     AvxVnni,
     /// AVX-512 with int8 dot products.
     Avx512Vnni,
+    /// Matrix tiles.
+    Amx,
 }
 
 impl Tier {
     /// Every tier, lowest first.
-    pub const ALL: [Tier; 5] = [
+    pub const ALL: [Tier; 6] = [
         Tier::Scalar,
         Tier::Sse2,
         Tier::Avx2,
         Tier::AvxVnni,
         Tier::Avx512Vnni,
+        Tier::Amx,
     ];
 
     /// The name in the environment variable, in benches and in failures.
@@ -76,6 +82,7 @@ impl Tier {
             Tier::Avx2 => "avx2",
             Tier::AvxVnni => "avxvnni",
             Tier::Avx512Vnni => "avx512vnni",
+            Tier::Amx => "amx",
         }
     }
 
@@ -169,7 +176,7 @@ impl Isa {
             Tier::Scalar | Tier::Sse2 => work.run(),
             Tier::Avx2 => avx2::vectorize(self, work),
             Tier::AvxVnni => avxvnni::vectorize(self, work),
-            Tier::Avx512Vnni => avx512vnni::vectorize(self, work),
+            Tier::Avx512Vnni | Tier::Amx => avx512vnni::vectorize(self, work),
         }
         #[cfg(not(target_arch = "x86_64"))]
         work.run()
@@ -182,7 +189,7 @@ impl Isa {
         match self.0 {
             Tier::Scalar | Tier::Sse2 | Tier::Avx2 => &[1],
             Tier::AvxVnni => &avxvnni::TILE_ROWS,
-            Tier::Avx512Vnni => &avx512vnni::TILE_ROWS,
+            Tier::Avx512Vnni | Tier::Amx => &avx512vnni::TILE_ROWS,
         }
         #[cfg(not(target_arch = "x86_64"))]
         &[1]
@@ -195,7 +202,7 @@ impl Isa {
             Tier::Scalar | Tier::Sse2 => scalar::tile(&mut tile),
             Tier::Avx2 => avx2::tile(self, &mut tile),
             Tier::AvxVnni => avxvnni::tile(self, &mut tile),
-            Tier::Avx512Vnni => avx512vnni::tile(self, &mut tile),
+            Tier::Avx512Vnni | Tier::Amx => avx512vnni::tile(self, &mut tile),
         }
         #[cfg(not(target_arch = "x86_64"))]
         scalar::tile(&mut tile)

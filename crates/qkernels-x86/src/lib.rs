@@ -9,6 +9,8 @@
 //! all of this is compared with. Everything else works on slices element by element or window by window.
 
 mod adaptive;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod context;
 mod conv;
 mod depthwise;

@@ -2,6 +2,8 @@
 
 use core::ops::Range;
 
+#[cfg(target_arch = "x86_64")]
+use crate::amx;
 use crate::context::Context;
 use crate::driver::{self, Job};
 use crate::error::{Error, Result, at_least, exactly, product};
@@ -94,6 +96,11 @@ pub(crate) fn rows<F: Finish>(
     out: &mut [F::Out],
 ) {
     let k = dense.channels;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(amx) = amx::worthwhile(ctx.isa, dense, m, m * k, x) {
+        let geometry = amx::Geometry::matrix(m, k);
+        return amx::run(amx, ctx, Job::new(ctx, dense, finish), x, &geometry, out);
+    }
     let input = Input::new(x, m * k, dense.quads() * QUAD, zero_point);
     let fill = |rows: Range<usize>, gather: &mut Gather| {
         let mut places = gather.segment(0, rows.len(), 0..rows.len());
@@ -101,12 +108,5 @@ pub(crate) fn rows<F: Finish>(
             places.input(place, row * k);
         }
     };
-    let job = Job {
-        isa: ctx.isa,
-        dense,
-        finish,
-        first_row: 0,
-        greatest: u8::MAX,
-    };
-    driver::run(ctx, job, input, m, fill, out);
+    driver::run(ctx, Job::new(ctx, dense, finish), input, m, fill, out);
 }

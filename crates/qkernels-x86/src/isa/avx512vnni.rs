@@ -20,18 +20,18 @@ pub(super) const TILE_ROWS: [usize; 4] = [8, 8, 8, 6];
 /// Runs `work` inside a function compiled for AVX-512.
 #[inline]
 pub(super) fn vectorize<W: Work>(isa: Isa, work: W) -> W::Output {
-    assert!(isa.tier() == Tier::Avx512Vnni);
+    assert!(isa.tier() >= Tier::Avx512Vnni);
     #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     fn enter<W: Work>(work: W) -> W::Output {
         work.run()
     }
-    // SAFETY: the token, of the AVX-512 VNNI tier by the assertion, proves the features.
+    // SAFETY: the token, of at least the AVX-512 VNNI tier by the assertion, proves the features.
     unsafe { enter(work) }
 }
 
 /// Computes a tile of at most four panels.
 pub(super) fn tile(isa: Isa, tile: &mut Tile) {
-    assert!(isa.tier() == Tier::Avx512Vnni);
+    assert!(isa.tier() >= Tier::Avx512Vnni);
     tile.check();
     assert!(tile.panels <= 4);
     for rows in balanced(tile.height, TILE_ROWS[tile.panels - 1]) {

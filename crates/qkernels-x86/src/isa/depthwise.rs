@@ -75,7 +75,7 @@ impl Columns {
         let exists = |form: &Form| match form {
             Form::Pairs => isa.tier() >= Tier::Avx2,
             Form::Quads => isa.tier() >= Tier::AvxVnni,
-            Form::WideQuads => isa.tier() == Tier::Avx512Vnni,
+            Form::WideQuads => isa.tier() >= Tier::Avx512Vnni,
         };
         let fits = |form: &Form| form.channels() <= channels;
         let form = Form::ALL.into_iter().filter(exists).rfind(fits)?;
@@ -91,7 +91,9 @@ impl Columns {
     pub(crate) fn sweep(self, mut sweep: Sweep) {
         match (self.form, self.isa.tier()) {
             (Form::Pairs, _) => avx2::sweep(self.isa, &mut sweep),
-            (Form::Quads, Tier::Avx512Vnni) => avx512vnni::narrow_sweep(self.isa, &mut sweep),
+            (Form::Quads, Tier::Avx512Vnni | Tier::Amx) => {
+                avx512vnni::narrow_sweep(self.isa, &mut sweep)
+            }
             (Form::Quads, _) => avxvnni::sweep(self.isa, &mut sweep),
             (Form::WideQuads, _) => avx512vnni::sweep(self.isa, &mut sweep),
         }

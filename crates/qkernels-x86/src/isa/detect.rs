@@ -30,7 +30,7 @@ pub(super) fn available() -> Vec<Isa> {
 /// The tier named by the environment; an unset or empty variable caps nothing.
 fn cap(value: Option<&str>) -> Result<Tier> {
     let Some(name) = value.filter(|text| !text.is_empty()) else {
-        return Ok(Tier::Avx512Vnni);
+        return Ok(Tier::Amx);
     };
     Tier::ALL
         .into_iter()
@@ -94,7 +94,63 @@ pub(super) fn missing(tier: Tier) -> Vec<&'static str> {
         Tier::Avx512Vnni => {
             absent!("avx2" "avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vnni")
         }
+        Tier::Amx => {
+            let mut missing = missing(Tier::Avx512Vnni);
+            missing.extend(missing_tiles());
+            missing
+        }
     }
+}
+
+/// What the tiles of AMX need and this CPU, or its operating system, lacks.
+///
+/// Linux gives the 8 KiB of tiles to processes that ask for them
+/// (<https://docs.kernel.org/arch/x86/xstate.html>), so finding out is asking.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[allow(unsafe_code)]
+fn missing_tiles() -> Vec<&'static str> {
+    use core::arch::asm;
+    use core::arch::x86_64::__cpuid_count;
+
+    // Release 1.94 made the function safe; the crate's first compiler has it unsafe.
+    #[allow(unused_unsafe)]
+    // SAFETY: every x86-64 CPU has the instruction.
+    let features = unsafe { __cpuid_count(7, 0) }.edx;
+    let absent = [("amx-tile", 24), ("amx-int8", 25)]
+        .into_iter()
+        .filter(|&(_, bit)| features >> bit & 1 == 0)
+        .map(|(name, _)| name);
+    let absent: Vec<_> = absent.collect();
+    if !absent.is_empty() {
+        return absent;
+    }
+    const ARCH_PRCTL: usize = 158;
+    const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
+    const XFEATURE_XTILEDATA: usize = 18;
+    let mut result = ARCH_PRCTL;
+    // SAFETY: the call touches no memory of the process; it changes the registers that are declared.
+    unsafe {
+        asm!(
+            "syscall",
+            inout("rax") result,
+            in("rdi") ARCH_REQ_XCOMP_PERM,
+            in("rsi") XFEATURE_XTILEDATA,
+            out("rcx") _,
+            out("r11") _,
+            options(nostack)
+        );
+    }
+    if result == 0 {
+        Vec::new()
+    } else {
+        vec!["the system's permission to use AMX"]
+    }
+}
+
+/// What the tiles of AMX need: a system that this crate knows how to ask for them.
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+fn missing_tiles() -> Vec<&'static str> {
+    vec!["Linux"]
 }
 
 /// What `tier` needs and this CPU lacks: all of x86-64, for every tier but the portable one.
@@ -113,8 +169,8 @@ mod tests {
 
     #[test]
     fn names_cap_the_tier_and_unknown_ones_are_refused() {
-        assert_eq!(cap(None), Ok(Tier::Avx512Vnni));
-        assert_eq!(cap(Some("")), Ok(Tier::Avx512Vnni));
+        assert_eq!(cap(None), Ok(Tier::Amx));
+        assert_eq!(cap(Some("")), Ok(Tier::Amx));
         for tier in Tier::ALL {
             assert_eq!(cap(Some(tier.name())), Ok(tier));
             assert!(best_up_to(tier).tier() <= tier);
@@ -124,7 +180,7 @@ mod tests {
             message,
             Err(
                 "QTENSOR_ISA=\"avx9\" names no instruction set; expected one of \
-                 scalar, sse2, avx2, avxvnni, avx512vnni"
+                 scalar, sse2, avx2, avxvnni, avx512vnni, amx"
                     .to_owned()
             )
         );

@@ -35,6 +35,7 @@ impl Isa {
     /// | `avx2` | `vpmaddwd`, `vpaddd` | 16 |
     /// | `avxvnni` | `vpdpbusd`, 256 bits | 32 |
     /// | `avx512vnni` | `vpdpbusd`, 512 bits | 64 |
+    /// | `amx` | `tdpbusd`, four tiles of sums | 16,384 |
     ///
     /// The clock is that of a chain of additions, each of which takes a cycle, in turns with the products, so that
     /// both see the same frequency. On AVX2, a layer that may use `vpmaddubsw` can be faster than this peak.
@@ -82,6 +83,7 @@ fn products(isa: Isa) -> u64 {
         Tier::Avx2 => x86::avx2(isa),
         Tier::AvxVnni => x86::avxvnni(isa),
         Tier::Avx512Vnni => x86::avx512vnni(isa),
+        Tier::Amx => super::amx::peak(isa),
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
@@ -249,7 +251,7 @@ mod x86 {
     }
 
     pub(super) fn avx512vnni(isa: Isa) -> u64 {
-        assert!(isa.tier() == Tier::Avx512Vnni);
+        assert!(isa.tier() >= Tier::Avx512Vnni);
         #[target_feature(enable = "avx512f,avx512vnni")]
         fn enter() {
             let (x, w) = black_box((_mm512_set1_epi8(100), _mm512_set1_epi8(-100)));
@@ -259,7 +261,7 @@ mod x86 {
                     "zmm0" "zmm1" "zmm2" "zmm3" "zmm4" "zmm5" "zmm6" "zmm7" "zmm8" "zmm9" "zmm10" "zmm11");
             }
         }
-        // SAFETY: the token, of the AVX-512 VNNI tier by the assertion, proves the features.
+        // SAFETY: the token, of at least the AVX-512 VNNI tier by the assertion, proves the features.
         unsafe { enter() };
         ROUNDS * SUMS * 64
     }

@@ -19,7 +19,7 @@ pub(super) const CHANNELS: usize = 32;
 
 /// Computes a sweep.
 pub(super) fn sweep(isa: Isa, sweep: &mut Sweep) {
-    assert!(isa.tier() == Tier::Avx512Vnni);
+    assert!(isa.tier() >= Tier::Avx512Vnni);
     sweep.check(Form::WideQuads);
     // SAFETY: the token proves the features, and `check` asserted the lengths.
     unsafe { by_shape::<WideQuads>(sweep) }
@@ -27,7 +27,7 @@ pub(super) fn sweep(isa: Isa, sweep: &mut Sweep) {
 
 /// Computes a sweep of [`Form::Quads`], for fewer channels than a wide one has.
 pub(super) fn narrow_sweep(isa: Isa, sweep: &mut Sweep) {
-    assert!(isa.tier() == Tier::Avx512Vnni);
+    assert!(isa.tier() >= Tier::Avx512Vnni);
     sweep.check(Form::Quads);
     // SAFETY: as in `sweep`.
     unsafe { by_shape::<Quads<true>>(sweep) }

@@ -1,0 +1,454 @@
+//! AMX: `tdpbusd` adds the products of sixteen rows of 64 activations and sixteen columns of 64 weights to
+//! sixteen times sixteen sums.
+//!
+//! Sixteen lines of packed weights are a tile as they lie in memory. Activations are tiles wherever rows
+//! are equally far apart, which they are along a line of an image and in a matrix; so tiles are loaded
+//! straight from the input, with the distance of the rows as their stride:
+//!
+//! ```text
+//!                    tmm6: panel 0   tmm7: panel 1       each step: 4 loads, 4 products
+//! tmm4: tile 0       tmm0            tmm1
+//! tmm5: tile 1       tmm2            tmm3
+//! ```
+//!
+//! The instructions are written in assembly because stable Rust has no intrinsics for them. Tiles are no
+//! registers that a compiler uses, so that they keep what they hold from one piece of assembly to the next.
+#![allow(unsafe_code)]
+
+use core::arch::asm;
+use core::arch::x86_64::*;
+use core::cell::Cell;
+use core::marker::PhantomData;
+
+use super::tile::{Epilogue, Output};
+use super::{Isa, Tier};
+use crate::pack::{Line, PANEL, QUAD};
+
+/// Rows of a tile, and lines of weights that are multiplied in one step.
+pub(crate) const TILE: usize = 16;
+
+/// Tiles of activations and panels of weights multiplied together.
+pub(crate) const SIDE: usize = 2;
+
+/// Proof that this CPU has AMX and that the system lets this process use it.
+#[derive(Clone, Copy)]
+pub(crate) struct Amx(Isa);
+
+thread_local! {
+    /// Whether [`Tiles`] exist on this thread.
+    static CONFIGURED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What `ldtilecfg` reads: rows and bytes of a row for each tile.
+#[repr(C, align(64))]
+struct Configuration {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+impl Amx {
+    /// The tier itself, if it is this one.
+    pub(crate) fn of(isa: Isa) -> Option<Amx> {
+        (isa.tier() == Tier::Amx).then_some(Amx(isa))
+    }
+
+    /// Calls `work` with tiles of `height` rows of `quads` times four activations.
+    ///
+    /// Only one such call may be under way on a thread.
+    pub(crate) fn with_tiles<T>(
+        self,
+        height: usize,
+        quads: usize,
+        work: impl FnOnce(&Tiles) -> T,
+    ) -> T {
+        assert!((1..=TILE).contains(&height) && (1..=TILE).contains(&quads));
+        assert!(
+            !CONFIGURED.replace(true),
+            "a thread has one configuration of tiles"
+        );
+        let (rows, columns) = (height as u8, quads as u8);
+        let configuration = Configuration {
+            palette: 1,
+            start_row: 0,
+            reserved: [0; 14],
+            row_bytes: [
+                64,
+                64,
+                64,
+                64,
+                quads as u16 * QUAD as u16,
+                quads as u16 * QUAD as u16,
+                64,
+                64,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+            ],
+            rows: [
+                rows, rows, rows, rows, rows, rows, columns, columns, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
+        };
+        // SAFETY: the token proves the instruction; rows and bytes are within the limits of palette 1.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &configuration, options(nostack, readonly)) };
+        work(&Tiles {
+            amx: self,
+            height,
+            quads,
+            thread: PhantomData,
+        })
+    }
+}
+
+/// Tiles of one shape, configured on this thread until they are dropped.
+pub(crate) struct Tiles {
+    amx: Amx,
+    height: usize,
+    quads: usize,
+    /// The configuration is a thread's own.
+    thread: PhantomData<*const ()>,
+}
+
+impl Drop for Tiles {
+    fn drop(&mut self) {
+        // SAFETY: whoever made this had the token.
+        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+        CONFIGURED.set(false);
+    }
+}
+
+/// Activations of which tiles are loaded, checked to hold them.
+pub(crate) struct Source<'a> {
+    bytes: &'a [u8],
+    step: usize,
+    offsets: &'a [usize],
+    height: usize,
+    quads: usize,
+    /// Tiles may begin below this byte.
+    end: usize,
+}
+
+impl<'a> Source<'a> {
+    /// Rows that are `step` bytes apart; the `i`-th of the products of each begins `offsets[i]` bytes after it.
+    ///
+    /// # Panics
+    /// If not even a tile at the beginning lies within the bytes.
+    pub(crate) fn new(
+        tiles: &Tiles,
+        bytes: &'a [u8],
+        step: usize,
+        offsets: &'a [usize],
+    ) -> Source<'a> {
+        let (height, quads) = (tiles.height, tiles.quads);
+        let farthest = offsets.iter().max().copied();
+        let extent = (height - 1)
+            .checked_mul(step)
+            .zip(farthest)
+            .and_then(|(rows, farthest)| rows.checked_add(farthest)?.checked_add(quads * QUAD));
+        let room = extent.and_then(|extent| bytes.len().checked_sub(extent));
+        assert!(
+            room.is_some(),
+            "the input must hold the products of a tile, and there must be some"
+        );
+        Source {
+            bytes,
+            step,
+            offsets,
+            height,
+            quads,
+            end: room.map_or(0, |room| room + 1),
+        }
+    }
+}
+
+/// The sums of up to two tiles by two panels: `[tile][row][column]`.
+#[repr(C, align(64))]
+pub(crate) struct Sums([i32; SIDE * TILE * SIDE * PANEL]);
+
+/// Sums from row to row.
+const PITCH: usize = SIDE * PANEL;
+
+impl Sums {
+    /// All zero.
+    pub(crate) fn zero() -> Sums {
+        Sums([0; SIDE * TILE * PITCH])
+    }
+}
+
+/// The steps of a product: `$setup` clears the sums, `$step` loads and multiplies, `$store` writes the sums.
+macro_rules! product {
+    ($args:expr, $sums:expr; $($setup:literal)*; $($step:literal)*; $($store:literal)*) => {{
+        let Args { a, step, offsets, count, b, panel, advance } = $args;
+        asm!(
+            $($setup,)*
+            "2:",
+            "mov {at}, [{offsets}]",
+            $($step,)*
+            "add {b}, {advance}",
+            "add {offsets}, 8",
+            "dec {count}",
+            "jnz 2b",
+            $($store,)*
+            a0 = in(reg) a[0],
+            a1 = in(reg) a[1],
+            step = in(reg) step,
+            offsets = inout(reg) offsets => _,
+            count = inout(reg) count => _,
+            b = inout(reg) b => _,
+            panel = in(reg) panel,
+            advance = in(reg) advance,
+            line = in(reg) 64usize,
+            sums = in(reg) $sums,
+            at = out(reg) _,
+            tile = out(reg) _,
+            options(nostack)
+        )
+    }};
+}
+
+/// What the assembly takes.
+struct Args {
+    /// First rows of the tiles.
+    a: [*const u8; SIDE],
+    /// Bytes from row to row.
+    step: usize,
+    /// Where each step's activations begin within a row.
+    offsets: *const usize,
+    /// Steps, at least 1.
+    count: usize,
+    /// Weights of the first panel.
+    b: *const u8,
+    /// Bytes from panel to panel.
+    panel: usize,
+    /// Bytes from step to step.
+    advance: usize,
+}
+
+impl Tiles {
+    /// Multiplies the tiles of `source` that begin at `starts` by the weights of one or two panels.
+    ///
+    /// # Panics
+    /// Unless the source was made for these tiles, both starts leave the tile within it, and there is a
+    /// line of weights for every product.
+    pub(crate) fn multiply(
+        &self,
+        source: &Source,
+        starts: &[usize],
+        lines: &[Line],
+        sums: &mut Sums,
+    ) {
+        assert!((source.height, source.quads) == (self.height, self.quads));
+        assert!((1..=SIDE).contains(&starts.len()));
+        assert!(starts.iter().all(|&start| start < source.end));
+        let depth = source.offsets.len() * self.quads;
+        let panels = lines.len() / depth;
+        assert!((1..=SIDE).contains(&panels) && panels * depth == lines.len());
+        let base = source.bytes.as_ptr();
+        let at = |start: usize| base.wrapping_add(start);
+        let args = Args {
+            a: [at(starts[0]), at(starts[starts.len() - 1])],
+            step: source.step,
+            offsets: source.offsets.as_ptr(),
+            count: source.offsets.len(),
+            b: lines.as_ptr().cast(),
+            panel: depth * size_of::<Line>(),
+            advance: self.quads * size_of::<Line>(),
+        };
+        let sums = sums.0.as_mut_ptr();
+        // SAFETY: the configuration proves the instructions. `Source::new` asserted that a tile which begins
+        // below its end is within its bytes with all its products, and the starts do. There are offsets for
+        // all steps, lines of `quads` for each of them in each panel, and sums for two tiles by two panels.
+        // No register is changed but the declared ones and tiles, which only this file uses.
+        unsafe {
+            match (starts.len(), panels) {
+                (1, 1) => product!(args, sums;
+                    "tilezero tmm0";
+                    "lea {tile}, [{a0} + {at}]"
+                    "tileloadd tmm4, [{tile} + {step}]"
+                    "tileloadd tmm6, [{b} + {line}]"
+                    "tdpbusd tmm0, tmm4, tmm6";
+                    "tilestored [{sums} + {line}*2], tmm0"
+                    "/* {a1} {panel} */"
+                ),
+                (1, _) => product!(args, sums;
+                    "tilezero tmm0"
+                    "tilezero tmm1";
+                    "lea {tile}, [{a0} + {at}]"
+                    "tileloadd tmm4, [{tile} + {step}]"
+                    "tileloadd tmm6, [{b} + {line}]"
+                    "tdpbusd tmm0, tmm4, tmm6"
+                    "lea {tile}, [{b} + {panel}]"
+                    "tileloadd tmm7, [{tile} + {line}]"
+                    "tdpbusd tmm1, tmm4, tmm7";
+                    "tilestored [{sums} + {line}*2], tmm0"
+                    "tilestored [{sums} + {line}*2 + 64], tmm1"
+                    "/* {a1} */"
+                ),
+                (_, 1) => product!(args, sums;
+                    "tilezero tmm0"
+                    "tilezero tmm2";
+                    "lea {tile}, [{a0} + {at}]"
+                    "tileloadd tmm6, [{b} + {line}]"
+                    "tileloadd tmm4, [{tile} + {step}]"
+                    "tdpbusd tmm0, tmm4, tmm6"
+                    "lea {tile}, [{a1} + {at}]"
+                    "tileloadd tmm5, [{tile} + {step}]"
+                    "tdpbusd tmm2, tmm5, tmm6";
+                    "tilestored [{sums} + {line}*2], tmm0"
+                    "tilestored [{sums} + {line}*2 + 2048], tmm2"
+                    "/* {panel} */"
+                ),
+                _ => product!(args, sums;
+                    "tilezero tmm0"
+                    "tilezero tmm1"
+                    "tilezero tmm2"
+                    "tilezero tmm3";
+                    "lea {tile}, [{a0} + {at}]"
+                    "tileloadd tmm6, [{b} + {line}]"
+                    "tileloadd tmm4, [{tile} + {step}]"
+                    "tdpbusd tmm0, tmm4, tmm6"
+                    "lea {tile}, [{b} + {panel}]"
+                    "tileloadd tmm7, [{tile} + {line}]"
+                    "tdpbusd tmm1, tmm4, tmm7"
+                    "lea {tile}, [{a1} + {at}]"
+                    "tileloadd tmm5, [{tile} + {step}]"
+                    "tdpbusd tmm2, tmm5, tmm6"
+                    "tdpbusd tmm3, tmm5, tmm7";
+                    "tilestored [{sums} + {line}*2], tmm0"
+                    "tilestored [{sums} + {line}*2 + 64], tmm1"
+                    "tilestored [{sums} + {line}*2 + 2048], tmm2"
+                    "tilestored [{sums} + {line}*2 + 2112], tmm3"
+                ),
+            }
+        }
+    }
+
+    /// Makes results of `height` rows of the sums of tile `tile`, from row `first` on; those of as many panels as
+    /// `epilogue` has columns for.
+    pub(crate) fn finish(
+        &self,
+        sums: &Sums,
+        tile: usize,
+        first: usize,
+        height: usize,
+        mut epilogue: Epilogue,
+    ) {
+        assert!((1..=TILE).contains(&height) && first <= TILE - height && tile < SIDE);
+        assert!(epilogue.start_stride == 0, "all rows start alike");
+        let panels = if epilogue.columns > PANEL { 2 } else { 1 };
+        epilogue.check(height, panels);
+        let sums = &sums.0[(tile * TILE + first) * PITCH..][..height * PITCH];
+        debug_assert!(self.amx.0.tier() == Tier::Amx);
+        // SAFETY: the tier of the token includes AVX-512 F, BW and VL; `check` and the slice assert the lengths.
+        unsafe { rows(sums, height, panels, &mut epilogue) };
+    }
+}
+
+/// A round of products on registers alone, of the calling thread's core; answers with their number.
+pub(super) fn peak(isa: Isa) -> u64 {
+    const ROUNDS: u64 = 500;
+    let amx = Amx::of(isa);
+    assert!(amx.is_some(), "the tier must be AMX");
+    let Some(amx) = amx else { return 0 };
+    amx.with_tiles(TILE, TILE, |_| {
+        // SAFETY: the tiles are configured; what they hold does not matter.
+        unsafe {
+            asm!(
+                "2:",
+                "tdpbusd tmm0, tmm4, tmm6",
+                "tdpbusd tmm1, tmm4, tmm7",
+                "tdpbusd tmm2, tmm5, tmm6",
+                "tdpbusd tmm3, tmm5, tmm7",
+                "dec {rounds}",
+                "jnz 2b",
+                rounds = inout(reg) ROUNDS => _,
+                options(nomem, nostack)
+            );
+        }
+    });
+    ROUNDS * 4 * (TILE * PANEL * TILE * QUAD) as u64
+}
+
+/// # Safety
+/// Needs AVX-512 F, BW and VL, sums of `height` rows, and an epilogue that was checked for as many rows and
+/// `panels`, 1 or 2, panels.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn rows(sums: &[i32], height: usize, panels: usize, epilogue: &mut Epilogue) {
+    let sums = sums.as_ptr();
+    let mut start = [_mm512_setzero_si512(); SIDE];
+    for (n, start) in start.iter_mut().enumerate().take(panels) {
+        // SAFETY: `check` asserted sixteen start values for every panel.
+        *start = unsafe { _mm512_loadu_si512(epilogue.start.as_ptr().add(n * PANEL).cast()) };
+    }
+    let stride = epilogue.stride;
+    let (multipliers, range, out) = match &mut epilogue.output {
+        Output::Bytes {
+            multipliers,
+            range,
+            out,
+        } => (multipliers.as_ptr(), *range, out.as_mut_ptr()),
+        Output::Sums(out) => {
+            let out = out.as_mut_ptr();
+            for m in 0..height {
+                for (n, start) in start.iter().enumerate().take(panels) {
+                    // SAFETY: there are sums of all rows, and `check` asserted room for all columns of the panels.
+                    unsafe {
+                        let sum = _mm512_load_si512(sums.add(m * PITCH + n * PANEL).cast());
+                        let out = out.add(m * stride + n * PANEL);
+                        _mm512_storeu_si512(out.cast(), _mm512_add_epi32(sum, *start));
+                    }
+                }
+            }
+            return;
+        }
+    };
+    let mut factors = [_mm512_setzero_ps(); SIDE];
+    for (n, factor) in factors.iter_mut().enumerate().take(panels) {
+        // SAFETY: `check` asserted sixteen multipliers for every panel.
+        *factor = unsafe { _mm512_loadu_ps(multipliers.add(n * PANEL)) };
+    }
+    let (_, hi) = range.float_bounds();
+    let hi = _mm512_set1_ps(hi);
+    let zero_point = _mm512_set1_epi16(range.zero_point as i16);
+    let lo = _mm512_set1_epi8(range.lo as i8);
+    // Packing works within 128-bit lanes: dword `4 * lane + 2 * row + panel` holds columns of that panel.
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    let columns = u32::MAX >> (32 - epilogue.columns);
+    // Far below the range, packing saturates; the bound from above is needed before the conversion, which overflows.
+    let scale = |m: usize, n: usize| {
+        // SAFETY: there are sums of all rows, 64 bytes at a time.
+        let sum = unsafe { _mm512_load_si512(sums.add(m * PITCH + n * PANEL).cast()) };
+        let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, start[n]));
+        _mm512_cvtps_epi32(_mm512_min_ps(_mm512_mul_ps(sum, factors[n]), hi))
+    };
+    for m in (0..height).step_by(2) {
+        // The last row of an odd number takes both places.
+        let next = (m + 1).min(height - 1);
+        let low = _mm512_packs_epi32(scale(m, 0), scale(m, 1));
+        let high = _mm512_packs_epi32(scale(next, 0), scale(next, 1));
+        let low = _mm512_adds_epi16(low, zero_point);
+        let high = _mm512_adds_epi16(high, zero_point);
+        let bytes = _mm512_max_epu8(_mm512_packus_epi16(low, high), lo);
+        let bytes = _mm512_permutexvar_epi32(order, bytes);
+        // SAFETY: `check` asserted `columns` writable bytes in each row, and the mask selects no others.
+        unsafe {
+            _mm256_mask_storeu_epi8(
+                out.add(m * stride).cast(),
+                columns,
+                _mm512_castsi512_si256(bytes),
+            );
+            _mm256_mask_storeu_epi8(
+                out.add(next * stride).cast(),
+                columns,
+                _mm512_extracti64x4_epi64::<1>(bytes),
+            );
+        }
+    }
+}
