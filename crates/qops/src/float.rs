@@ -7,6 +7,7 @@
 //!
 //! The functions named `…_gradient` and `…_backward` are the adjoints that automatic differentiation needs.
 
+mod activation;
 mod average;
 mod broadcast;
 mod cat;
@@ -14,15 +15,24 @@ mod conv;
 mod conv_grad;
 mod depthwise;
 mod elementwise;
+mod embedding;
 mod geometry;
 mod im2col;
+mod layer_norm;
 mod linear;
 mod max_pool;
 mod norm;
+mod norm_train;
+mod pad;
 mod parallel;
 mod product;
 mod reduce;
+mod softmax;
 
+pub use activation::{
+    gelu, gelu_backward, hardswish, hardswish_backward, relu6, relu6_backward, sigmoid,
+    sigmoid_backward, tanh, tanh_backward,
+};
 pub use average::{adaptive_avg_pool, adaptive_avg_pool_backward, avg_pool, avg_pool_backward};
 pub use broadcast::{broadcast_shape, sum_to};
 pub use cat::cat;
@@ -31,10 +41,15 @@ pub use conv_grad::{conv_input_gradient, conv_weight_gradient};
 pub use elementwise::{
     add, add_scalar, clamp, clamp_backward, div, mul, mul_scalar, relu, relu_backward, sub,
 };
+pub use embedding::{embedding, embedding_backward};
+pub use layer_norm::{layer_norm, layer_norm_backward};
 pub use linear::{linear, matmul};
 pub use max_pool::{max_pool, max_pool_backward, max_pool_with_indices};
 pub use norm::batch_norm;
+pub use norm_train::{BatchNormOutput, batch_norm_train, batch_norm_train_backward};
+pub use pad::{pad, slice_backward};
 pub use reduce::{mean, sum};
+pub use softmax::{log_softmax, log_softmax_backward, softmax, softmax_backward};
 
 #[cfg(test)]
 mod testing;

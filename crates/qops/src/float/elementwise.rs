@@ -121,7 +121,7 @@ fn check_bounds(operation: &'static str, lo: f32, hi: f32) -> Result<()> {
     ))
 }
 
-fn unary(x: &Tensor, f: impl Fn(f32) -> f32 + Sync) -> Result<Tensor> {
+pub(super) fn unary(x: &Tensor, f: impl Fn(f32) -> f32 + Sync) -> Result<Tensor> {
     // The memory format of a dense input is kept: there is no reason to reorder.
     let format = if x.as_slice().is_none() && x.dense_slice(MemoryFormat::ChannelsLast).is_some() {
         MemoryFormat::ChannelsLast
@@ -140,7 +140,7 @@ fn unary(x: &Tensor, f: impl Fn(f32) -> f32 + Sync) -> Result<Tensor> {
 }
 
 /// Two operands that must have the same shape.
-fn paired(
+pub(super) fn paired(
     operation: &'static str,
     a: &Tensor,
     b: &Tensor,

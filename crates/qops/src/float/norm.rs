@@ -35,21 +35,7 @@ pub fn batch_norm(
 ) -> Result<Tensor> {
     const NAME: &str = "batch_norm";
     check_rank(NAME, x, 2, usize::MAX)?;
-    if !(eps >= 0.0 && eps.is_finite()) {
-        return Err(argument(NAME, "eps", "finite and not negative", eps));
-    }
-    for parameter in [Some(mean), Some(var), gamma, beta].into_iter().flatten() {
-        if parameter.shape() != &x.shape()[1..2] {
-            return Err(Error::Operands {
-                operation: NAME,
-                what: "the number of channels",
-                expected: x.shape()[1],
-                actual: parameter.numel(),
-                left: x.shape().to_vec(),
-                right: parameter.shape().to_vec(),
-            });
-        }
-    }
+    check_parameters(NAME, x, &[Some(mean), Some(var), gamma, beta], eps)?;
     let channels = x.shape()[1];
     let gamma = gamma.map_or_else(|| vec![1.0; channels], Tensor::to_vec);
     let beta = beta.map_or_else(|| vec![0.0; channels], Tensor::to_vec);
@@ -78,6 +64,31 @@ pub fn batch_norm(
         });
         Ok(())
     })
+}
+
+/// Refuses an unusable `eps`, and parameters that do not have one value per channel of `x`.
+pub(super) fn check_parameters(
+    operation: &'static str,
+    x: &Tensor,
+    parameters: &[Option<&Tensor>],
+    eps: f64,
+) -> Result<()> {
+    if !(eps >= 0.0 && eps.is_finite()) {
+        return Err(argument(operation, "eps", "finite and not negative", eps));
+    }
+    for parameter in parameters.iter().flatten() {
+        if parameter.shape() != &x.shape()[1..2] {
+            return Err(Error::Operands {
+                operation,
+                what: "the number of channels",
+                expected: x.shape()[1],
+                actual: parameter.numel(),
+                left: x.shape().to_vec(),
+                right: parameter.shape().to_vec(),
+            });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,167 @@
+//! Smooth activations and their adjoints, which take what each needs: the input, or the output where the
+//! derivative is a function of it.
+
+use qtensor_core::Tensor;
+
+use super::elementwise::{paired, unary};
+use crate::error::Result;
+
+/// `1 / √2`.
+const INVERSE_ROOT: f32 = std::f32::consts::FRAC_1_SQRT_2;
+
+/// `y = min(max(x, 0), 6)`. NaN stays NaN.
+///
+/// # Errors
+/// None at present; a `Result` as all operations return one.
+pub fn relu6(x: &Tensor) -> Result<Tensor> {
+    super::clamp(x, 0.0, 6.0)
+}
+
+/// The adjoint of [`relu6`]: `dx = dy` where `0 < x < 6`, else 0. (That of [`clamp`](super::clamp) passes
+/// the bounds themselves, as PyTorch's does.)
+///
+/// # Errors
+/// [`Error::NotBroadcastable`](crate::Error::NotBroadcastable) if the shapes differ.
+pub fn relu6_backward(grad: &Tensor, x: &Tensor) -> Result<Tensor> {
+    let pass = |g: f32, x: f32| if x > 0.0 && x < 6.0 { g } else { 0.0 };
+    paired("relu6_backward", grad, x, pass)
+}
+
+/// `y = x · min(max(x + 3, 0), 6) / 6`.
+///
+/// # Errors
+/// None at present; a `Result` as all operations return one.
+pub fn hardswish(x: &Tensor) -> Result<Tensor> {
+    unary(x, |x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0)
+}
+
+/// The adjoint of [`hardswish`]: `dx = dy · (0 below −3, x / 3 + 1 / 2 up to 3, 1 above)`.
+///
+/// # Errors
+/// [`Error::NotBroadcastable`](crate::Error::NotBroadcastable) if the shapes differ.
+pub fn hardswish_backward(grad: &Tensor, x: &Tensor) -> Result<Tensor> {
+    paired("hardswish_backward", grad, x, |g, x| {
+        if x < -3.0 {
+            0.0
+        } else if x <= 3.0 {
+            g * (x / 3.0 + 0.5)
+        } else {
+            g
+        }
+    })
+}
+
+/// `y = 1 / (1 + e⁻ˣ)`.
+///
+/// ```
+/// # use qops::float::sigmoid;
+/// # use qtensor_core::Tensor;
+/// assert_eq!(sigmoid(&Tensor::zeros(&[2])?)?.to_vec(), [0.5, 0.5]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// None at present; a `Result` as all operations return one.
+pub fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    unary(x, |x| 1.0 / (1.0 + libm::expf(-x)))
+}
+
+/// The adjoint of [`sigmoid`] from its output: `dx = dy · y · (1 − y)`.
+///
+/// # Errors
+/// [`Error::NotBroadcastable`](crate::Error::NotBroadcastable) if the shapes differ.
+pub fn sigmoid_backward(grad: &Tensor, y: &Tensor) -> Result<Tensor> {
+    paired("sigmoid_backward", grad, y, |g, y| g * (y * (1.0 - y)))
+}
+
+/// `y = tanh(x)`.
+///
+/// # Errors
+/// None at present; a `Result` as all operations return one.
+pub fn tanh(x: &Tensor) -> Result<Tensor> {
+    unary(x, libm::tanhf)
+}
+
+/// The adjoint of [`tanh`] from its output: `dx = dy · (1 − y²)`.
+///
+/// # Errors
+/// [`Error::NotBroadcastable`](crate::Error::NotBroadcastable) if the shapes differ.
+pub fn tanh_backward(grad: &Tensor, y: &Tensor) -> Result<Tensor> {
+    paired("tanh_backward", grad, y, |g, y| g * (1.0 - y * y))
+}
+
+/// `y = x · Φ(x)`, `Φ` being the distribution function of the standard normal: the exact form, with `erf`.
+///
+/// # Errors
+/// None at present; a `Result` as all operations return one.
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    unary(x, |x| 0.5 * x * (1.0 + libm::erff(x * INVERSE_ROOT)))
+}
+
+/// The adjoint of [`gelu`]: `dx = dy · (Φ(x) + x · φ(x))` with the density `φ`.
+///
+/// # Errors
+/// [`Error::NotBroadcastable`](crate::Error::NotBroadcastable) if the shapes differ.
+pub fn gelu_backward(grad: &Tensor, x: &Tensor) -> Result<Tensor> {
+    // 1 / √(2π)
+    const DENSITY: f32 = 0.398_942_3;
+    paired("gelu_backward", grad, x, |g, x| {
+        let below = 0.5 * (1.0 + libm::erff(x * INVERSE_ROOT));
+        g * (below + x * DENSITY * libm::expf(-0.5 * x * x))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_at_known_points() {
+        let x = Tensor::from_vec(vec![-4.0, -1.0, 0.0, 1.0, 7.0], &[5]).unwrap();
+        let close = |y: Tensor, want: [f32; 5]| {
+            for (a, b) in y.to_vec().iter().zip(want) {
+                assert!((a - b).abs() < 1e-6, "{y:?} and not {want:?}");
+            }
+        };
+        close(relu6(&x).unwrap(), [0.0, 0.0, 0.0, 1.0, 6.0]);
+        close(
+            hardswish(&x).unwrap(),
+            [0.0, -1.0 / 3.0, 0.0, 2.0 / 3.0, 7.0],
+        );
+        let s = [0.017_986_21, 0.268_941_4, 0.5, 0.731_058_6, 0.999_089];
+        close(sigmoid(&x).unwrap(), s);
+        let t = [-0.999_329_3, -0.761_594_2, 0.0, 0.761_594_2, 0.999_998_3];
+        close(tanh(&x).unwrap(), t);
+        let g = [-0.000_126_69, -0.158_655_25, 0.0, 0.841_344_7, 7.0];
+        close(gelu(&x).unwrap(), g);
+    }
+
+    #[test]
+    fn extremes_saturate_and_nan_stays() {
+        let x = Tensor::from_vec(vec![-1e30, 1e30, f32::NAN], &[3]).unwrap();
+        assert_eq!(sigmoid(&x).unwrap().to_vec()[..2], [0.0, 1.0]);
+        assert_eq!(tanh(&x).unwrap().to_vec()[..2], [-1.0, 1.0]);
+        assert_eq!(gelu(&x).unwrap().to_vec()[1], 1e30);
+        for y in [sigmoid(&x), tanh(&x), gelu(&x), relu6(&x), hardswish(&x)] {
+            assert!(y.unwrap().to_vec()[2].is_nan());
+        }
+    }
+
+    #[test]
+    fn adjoints_refuse_other_shapes() {
+        let (a, b) = (Tensor::ones(&[2]).unwrap(), Tensor::ones(&[3]).unwrap());
+        for adjoint in [
+            relu6_backward,
+            hardswish_backward,
+            sigmoid_backward,
+            tanh_backward,
+            gelu_backward,
+        ] {
+            let message = adjoint(&a, &b).unwrap_err().to_string();
+            assert!(
+                message.contains("[2]") && message.contains("[3]"),
+                "{message}"
+            );
+        }
+    }
+}
