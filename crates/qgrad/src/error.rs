@@ -53,6 +53,36 @@ pub enum Error {
         /// How many gradients came.
         actual: usize,
     },
+    /// An argument that is not a tensor is outside what the operation takes.
+    #[error("{operation}: {argument} must be {expected}, got {actual}")]
+    Argument {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The argument's name.
+        argument: &'static str,
+        /// What it may be.
+        expected: String,
+        /// What it was.
+        actual: String,
+    },
+    /// An optimizer, or a function on gradients, got no parameter.
+    #[error(
+        "{operation}: there is no parameter to train; is the model in evaluation mode? switch it with train"
+    )]
+    NoParameters {
+        /// The optimizer or function.
+        operation: &'static str,
+    },
+    /// A gradient holds NaN or an infinity, so a step would destroy its parameter.
+    #[error("{operation}: the gradient of {parameter} has norm {norm}; the loss has diverged")]
+    NotFinite {
+        /// The optimizer or function.
+        operation: &'static str,
+        /// The parameter's name.
+        parameter: String,
+        /// Its gradient's norm.
+        norm: f64,
+    },
     /// A rule of another crate failed.
     #[error("{operation}: {message}")]
     Rule {

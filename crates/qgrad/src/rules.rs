@@ -3,21 +3,31 @@
 //! A rule holds the tensors it needs (which costs nothing: tensors share storage) and computes only the
 //! gradients that are asked for.
 
+mod activation;
 mod conv;
+mod dropout;
 mod elementwise;
+mod embedding;
+mod layer_norm;
 mod linear;
+mod loss;
 mod norm;
 mod pool;
 mod reduce;
 mod shape;
 
+pub use activation::{gelu, hardswish, log_softmax, relu6, sigmoid, softmax, tanh};
 pub use conv::conv;
+pub use dropout::dropout;
 pub use elementwise::{add, add_scalar, clamp, div, mul, mul_scalar, relu, sub};
+pub use embedding::embedding;
+pub use layer_norm::layer_norm;
 pub use linear::{linear, matmul};
-pub use norm::batch_norm_eval;
+pub use loss::{cross_entropy, mse_loss};
+pub use norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use pool::{adaptive_avg_pool, avg_pool, max_pool};
 pub use reduce::{mean, sum};
-pub use shape::{cat, flatten, permute, reshape};
+pub use shape::{cat, flatten, pad, permute, reshape, slice};
 
 use qtensor_core::Tensor;
 

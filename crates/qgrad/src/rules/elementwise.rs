@@ -142,7 +142,6 @@ pub fn relu(x: &Var) -> Result<Var> {
 ///
 /// # Errors
 /// A bound that is NaN, or `lo` above `hi`.
-#[doc(alias = "relu6")]
 #[doc(alias = "hardtanh")]
 pub fn clamp(x: &Var, lo: f32, hi: f32) -> Result<Var> {
     let input = x.untraced().clone();

@@ -67,3 +67,37 @@ pub fn cat(parts: &[&Var], dim: usize) -> Result<Var> {
         Ok(grads)
     }))
 }
+
+/// Elements `start, start + step, …` before `end` along `dim`. See [`Tensor::slice`].
+///
+/// # Errors
+/// A dimension that does not exist, bounds outside it, a step of 0.
+#[doc(alias = "narrow")]
+pub fn slice(x: &Var, dim: usize, start: usize, end: usize, step: usize) -> Result<Var> {
+    let y = x.untraced().slice(dim, start, end, step)?.contiguous();
+    let shape = x.shape().to_vec();
+    Ok(Var::from_operation("slice", &[x], y, move |grad, _| {
+        let back = float::slice_backward(grad, &shape, dim, start, step)?;
+        Ok(vec![Some(back)])
+    }))
+}
+
+/// Copies of `value` around the elements, one pair of counts for each dimension. See [`float::pad`].
+///
+/// # Errors
+/// Another number of pairs than the rank.
+pub fn pad(x: &Var, padding: &[(usize, usize)], value: f32) -> Result<Var> {
+    let y = float::pad(x.untraced(), padding, value)?;
+    let inside: Vec<[usize; 2]> = padding
+        .iter()
+        .zip(x.shape())
+        .map(|(&(before, _), &len)| [before, before + len])
+        .collect();
+    Ok(Var::from_operation("pad", &[x], y, move |grad, _| {
+        let mut back = grad.clone();
+        for (dim, &[start, end]) in inside.iter().enumerate() {
+            back = back.slice(dim, start, end, 1)?;
+        }
+        Ok(vec![Some(back.contiguous())])
+    }))
+}
