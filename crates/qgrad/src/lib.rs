@@ -4,6 +4,7 @@
 mod error;
 pub mod gradcheck;
 mod mode;
+pub mod optim;
 mod rules;
 pub mod trace;
 mod value;

@@ -174,6 +174,24 @@ impl Var {
         *self.grad_slot() = None;
     }
 
+    /// Replaces the accumulated gradient, as clipping does.
+    ///
+    /// # Errors
+    /// [`Error::GradientShape`] with both shapes.
+    pub fn set_grad(&self, grad: Tensor) -> Result<()> {
+        check_shape("set_grad", self, &grad)?;
+        *self.grad_slot() = Some(grad);
+        Ok(())
+    }
+
+    /// Becomes a leaf with another value that still requires a gradient if this one did, and has none yet.
+    ///
+    /// Clones of the old value, and all that was computed from them, keep it: a rule never sees a value that
+    /// changed behind its back.
+    pub fn replace(&mut self, value: Tensor) {
+        *self = Var::leaf(value, self.requires_grad());
+    }
+
     /// The same values as a constant, which no gradient passes.
     pub fn detach(&self) -> Var {
         let constant = Var::from(self.0.value.clone());
