@@ -9,6 +9,7 @@ mod min_max;
 mod observer;
 mod qconfig;
 mod ranges;
+mod run_time;
 mod scan;
 mod settings;
 mod state;
@@ -23,4 +24,5 @@ pub use min_max::{
 };
 pub use observer::Observer;
 pub use qconfig::QConfig;
+pub use run_time::{DynamicQuantObserver, Float16Observer, FloatQParamsObserver, QuantType};
 pub use settings::Settings;
