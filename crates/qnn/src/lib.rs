@@ -5,6 +5,7 @@
 extern crate self as qnn;
 
 mod config;
+pub mod dynamic;
 mod error;
 pub mod float;
 mod functional;
@@ -38,7 +39,7 @@ pub use place::{Erased, Held, Layer, Place, QConfigSetting, erase};
 pub use prepared::Prepared;
 pub use qnn_derive::Module;
 pub use sequential::Sequential;
-pub use state::{Entry, State};
+pub use state::{Entry, PackedTensor, State};
 pub use stubs::{DeQuantStub, QuantStub};
 pub use value::{Flow, Value, ValueKind};
 

@@ -20,6 +20,19 @@ pub enum Entry {
     Ints(Vec<i64>),
     /// A name, such as a storage type.
     Text(String),
+    /// Weights of another width, such as 16-bit floats.
+    Packed(PackedTensor),
+}
+
+/// Numbers of `bits` bits each, without gaps within a row: the bytes as a module's own code knows them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PackedTensor {
+    /// The lengths of the dimensions.
+    pub shape: Vec<usize>,
+    /// The width of a number.
+    pub bits: u8,
+    /// The numbers.
+    pub bytes: Vec<u8>,
 }
 
 impl Entry {
@@ -30,14 +43,16 @@ impl Entry {
             Entry::Real(_) => "real number",
             Entry::Ints(_) => "list of integers",
             Entry::Text(_) => "text",
+            Entry::Packed(_) => "packed tensor",
         }
     }
 
-    /// The shape of a tensor, float or quantized.
+    /// The shape of a tensor, float, quantized or packed.
     pub fn shape(&self) -> Option<&[usize]> {
         match self {
             Entry::Tensor(t) => Some(t.shape()),
             Entry::QTensor(q) => Some(q.shape()),
+            Entry::Packed(p) => Some(&p.shape),
             Entry::Real(_) | Entry::Ints(_) | Entry::Text(_) => None,
         }
     }
@@ -50,6 +65,7 @@ impl Entry {
             Entry::Real(_) => 8,
             Entry::Ints(v) => v.len() * 8,
             Entry::Text(t) => t.len(),
+            Entry::Packed(p) => p.bytes.len(),
         }
     }
 }
@@ -162,6 +178,42 @@ impl State {
         match self.take(module, key)? {
             Entry::QTensor(q) => Ok(q),
             other => Err(wrong_type(module, key, "quantized tensor", &other)),
+        }
+    }
+
+    /// Takes a packed tensor of `rank` dimensions.
+    ///
+    /// # Errors
+    /// [`Error::MissingState`], [`Error::StateType`], [`Error::Config`] for another rank.
+    pub fn take_packed<const RANK: usize>(
+        &mut self,
+        module: &'static str,
+        key: &str,
+    ) -> Result<([usize; RANK], PackedTensor)> {
+        match self.take(module, key)? {
+            Entry::Packed(p) => match <[usize; RANK]>::try_from(p.shape.as_slice()) {
+                Ok(shape) => Ok((shape, p)),
+                Err(_) => Err(Error::Config {
+                    module,
+                    what: format!(
+                        "the state entry {key:?} has shape {:?}, expected {RANK} dimensions",
+                        p.shape
+                    ),
+                }),
+            },
+            other => Err(wrong_type(module, key, "packed tensor", &other)),
+        }
+    }
+
+    /// Takes a float tensor if it is there.
+    ///
+    /// # Errors
+    /// [`Error::StateType`].
+    pub fn take_optional(&mut self, module: &'static str, key: &str) -> Result<Option<Tensor>> {
+        if self.contains(key) {
+            self.take_tensor(module, key).map(Some)
+        } else {
+            Ok(None)
         }
     }
 

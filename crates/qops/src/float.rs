@@ -17,6 +17,7 @@ mod depthwise;
 mod elementwise;
 mod embedding;
 mod geometry;
+mod half;
 mod im2col;
 mod layer_norm;
 mod linear;
@@ -42,6 +43,7 @@ pub use elementwise::{
     add, add_scalar, clamp, clamp_backward, div, mul, mul_scalar, relu, relu_backward, sub,
 };
 pub use embedding::{embedding, embedding_backward};
+pub use half::HalfLinear;
 pub use layer_norm::{layer_norm, layer_norm_backward};
 pub use linear::{linear, matmul};
 pub use max_pool::{max_pool, max_pool_backward, max_pool_with_indices};

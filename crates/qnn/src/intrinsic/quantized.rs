@@ -1,5 +1,7 @@
 //! Int8 counterparts of the fused modules: the rectifier is a clamp of the requantization.
 
+pub mod dynamic;
+
 use qobserve::ObserverFactory;
 
 use super::fused::{self, Rectifier};

@@ -1,5 +1,6 @@
 //! What the kinds of fused modules are called.
 
+use crate::dynamic;
 use crate::float::conv::by_dims;
 use crate::float::{BatchNorm, Conv, Linear};
 use crate::module::Node;
@@ -57,4 +58,9 @@ impl<const D: usize> Rectified for quantized::BatchNorm<D> {
 impl Rectified for quantized::Linear {
     const WITH_RELU: &'static str = "QuantizedLinearReLU";
     const WITH_RELU6: &'static str = "QuantizedLinearReLU6";
+}
+
+impl Rectified for dynamic::Linear {
+    const WITH_RELU: &'static str = "DynamicQuantizedLinearReLU";
+    const WITH_RELU6: &'static str = "DynamicQuantizedLinearReLU6";
 }

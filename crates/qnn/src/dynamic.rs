@@ -1,0 +1,13 @@
+//! Dynamically quantized modules: float in, float out, integers in between.
+//!
+//! Weights are quantized once, at conversion. The integers of an input are chosen anew in every call, from the least
+//! and the greatest element of each row (or of all of it, as in PyTorch: [`DynamicQuant::pytorch`]). So there is
+//! nothing to calibrate, and no border for stubs to mark.
+
+mod linear;
+mod settings;
+
+pub use linear::Linear;
+pub use qops::quantized::{DynamicQuant, Granularity};
+
+pub(crate) use settings::{load_quant, quant_of, repr, save_quant};
