@@ -51,7 +51,18 @@ pub fn convert_with(model: &mut dyn Node, options: &ConvertOptions) -> Result<Re
             known,
         });
     }
-    let plan = Plan::make(&*model, options)?;
+    let plan = Plan::make(&*model, options, true)?;
+    carry_out(model, plan)
+}
+
+/// As [`convert`], for a model without places that wait for calibration; it may have none to convert at all.
+pub(crate) fn convert_dynamic(model: &mut dyn Node) -> Result<Report> {
+    let plan = Plan::make(&*model, &ConvertOptions::default(), false)?;
+    carry_out(model, plan)
+}
+
+/// Swaps the modules and completes the report.
+fn carry_out(model: &mut dyn Node, plan: Plan) -> Result<Report> {
     put_all(model, plan.swaps)?;
     let mut rows = plan.rows;
     walk_mut(model, &mut |path, node| {
@@ -76,7 +87,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(model: &dyn Node, options: &ConvertOptions) -> Result<Plan> {
+    fn make(model: &dyn Node, options: &ConvertOptions, must_convert: bool) -> Result<Plan> {
         let mut uncalibrated = Vec::new();
         let mut any_prepared = false;
         walk(model, &mut |path, node| {
@@ -88,7 +99,7 @@ impl Plan {
                 uncalibrated.push(path.to_string());
             }
         });
-        if !any_prepared {
+        if must_convert && !any_prepared {
             return Err(Error::NotPrepared);
         }
         if !uncalibrated.is_empty() {
@@ -112,7 +123,7 @@ impl Plan {
 
     fn add(&mut self, path: &str, place: &dyn Place, options: &ConvertOptions) -> Result<()> {
         let held = place.held();
-        let converts = options.mapping.observes(held).is_some();
+        let converts = options.mapping.converts(held);
         let below_converted = self
             .composites
             .iter()
@@ -137,7 +148,11 @@ impl Plan {
                     weight: &prepared.qconfig().weight,
                     output,
                 });
-                if let Some(module) = options.mapping.convert(held, target.as_ref())? {
+                if let Some(module) =
+                    options
+                        .mapping
+                        .convert(held, prepared.qconfig(), target.as_ref())?
+                {
                     if !is_leaf(held) {
                         self.composites.push(path.to_string());
                     }
@@ -180,7 +195,7 @@ fn output_qparams(held: &dyn Node, prepared: &Prepared) -> Result<Option<QParams
 fn why_unchanged(held: &dyn Node, converts: bool) -> String {
     match held.kind() {
         "Identity" => "fused, or an identity".into(),
-        _ if converts => "no qconfig for this place".into(),
+        _ if converts => "no qconfig that converts it".into(),
         _ if held.state().is_empty() => "works on integers as it is".into(),
         kind => format!("there is no int8 {kind}"),
     }

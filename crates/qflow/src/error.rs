@@ -44,6 +44,12 @@ pub enum Error {
         "convert: no place is prepared; call prepare(&mut model, &qconfig) and run calibration data first"
     )]
     NotPrepared,
+    /// A static configuration where data for calibration are not at hand.
+    #[error(
+        "quantize_dynamic: {} configured for static quantization, which needs calibration: {}; give a dynamic qconfig, \
+         or use prepare, calibrate and convert", are(.0.len()), list(.0)
+    )]
+    NotDynamic(Vec<String>),
     /// Places that calibration never reached.
     #[error(
         "convert: {} never saw calibration data: {}; run calibration batches through them, or name them in \
@@ -186,6 +192,14 @@ fn count(places: usize) -> String {
         "1 place".into()
     } else {
         format!("{places} places")
+    }
+}
+
+fn are(places: usize) -> String {
+    if places == 1 {
+        "1 place is".into()
+    } else {
+        format!("{places} places are")
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn check_fit(
     Ok(())
 }
 
-/// The layer that a kind is a form of: `QuantizedConvReLU2d` is a `Conv2d`.
+/// The layer that a kind is a form of: `QuantizedConvReLU2d` is a `Conv2d`, and so is a `DynamicQuantizedConv2d`.
 fn layer(kind: &str) -> String {
     match kind {
         "Quantize" => return "QuantStub".into(),
@@ -71,6 +71,7 @@ fn layer(kind: &str) -> String {
         "QFunctional" => return "FloatFunctional".into(),
         _ => {}
     }
+    let kind = kind.strip_prefix("Dynamic").unwrap_or(kind);
     let plain = kind.strip_prefix("Quantized").unwrap_or(kind);
     for (fused, float) in [
         ("ConvReLU", "Conv"),
@@ -123,7 +124,7 @@ fn show(entry: &Entry) -> String {
         Entry::Real(v) => v.to_string(),
         Entry::Ints(v) => format!("{v:?}"),
         Entry::Text(v) => v.clone(),
-        Entry::Tensor(_) | Entry::QTensor(_) => "a tensor".into(),
+        Entry::Tensor(_) | Entry::QTensor(_) | Entry::Packed(_) => "a tensor".into(),
     }
 }
 
@@ -139,6 +140,10 @@ mod tests {
             ("QuantizedConvReLU3d", "Conv3d"),
             ("QuantizedLinearReLU6", "Linear"),
             ("QuantizedBNReLU1d", "BatchNorm1d"),
+            ("DynamicQuantizedLinear", "Linear"),
+            ("DynamicQuantizedLinearReLU", "Linear"),
+            ("DynamicQuantizedLSTM", "LSTM"),
+            ("QuantizedEmbedding", "Embedding"),
             ("QuantizedBatchNorm2d", "BatchNorm2d"),
             ("Quantize", "QuantStub"),
             ("QFunctional", "FloatFunctional"),

@@ -14,6 +14,7 @@ pub mod metrics;
 mod model_file;
 mod patterns;
 mod prepare;
+mod quantize_dynamic;
 mod report;
 mod spec;
 mod swap;
@@ -28,7 +29,8 @@ pub use mapping::{Mapping, Target};
 pub use model_file::{from_bytes, load, save, to_bytes};
 pub use prepare::{prepare, prepare_with};
 pub use qnn::probe::Misfit;
-pub use qobserve::QConfig;
+pub use qobserve::{QConfig, QuantType};
+pub use quantize_dynamic::quantize_dynamic;
 pub use report::{Outcome, Report, Row};
 pub use spec::{QConfigSpec, propagate_qconfig};
 pub use weights::{

@@ -2,7 +2,7 @@
 
 use qnn::intrinsic::quantized::{BNReLU, ConvReLU, Fused, LinearReLU};
 use qnn::quantized::{BatchNorm, Conv, DeQuantize, Linear, Quantize};
-use qnn::{Erased, Error, Identity, QFunctional, Result, State, erase};
+use qnn::{Erased, Error, Identity, QFunctional, Result, State, dynamic, erase};
 
 type Loader = fn(&mut State) -> Result<Erased>;
 
@@ -29,6 +29,10 @@ fn loader(kind: &str) -> Option<Loader> {
         "DeQuantize" => |_| Ok(erase(DeQuantize)),
         "QFunctional" => |s| QFunctional::from_state(s).map(erase),
         "QuantizedLinear" => |s| Linear::from_state(s).map(erase),
+        "DynamicQuantizedLinear" => |s| dynamic::Linear::from_state(s).map(erase),
+        "DynamicQuantizedLinearReLU" | "DynamicQuantizedLinearReLU6" => {
+            |s| dynamic_linear_relu(s).map(erase)
+        }
         "QuantizedLinearReLU" | "QuantizedLinearReLU6" => |s| linear_relu(s).map(erase),
         "QuantizedConv1d" => |s| Conv::<1>::from_state(s).map(erase),
         "QuantizedConv2d" => |s| Conv::<2>::from_state(s).map(erase),
@@ -56,4 +60,8 @@ fn bn_relu<const D: usize>(state: &mut State) -> Result<BNReLU<D>> {
 
 fn linear_relu(state: &mut State) -> Result<LinearReLU> {
     Fused::from_state(state, Linear::from_state)
+}
+
+fn dynamic_linear_relu(state: &mut State) -> Result<Fused<dynamic::Linear>> {
+    Fused::from_state(state, dynamic::Linear::from_state)
 }

@@ -1,4 +1,4 @@
-//! The table of conversions: which float module becomes which int8 one, and how.
+//! The table of conversions: which float module becomes which int8 one, and how, by type of quantization.
 //!
 //! `prepare` and `convert` read this table and know no module by name. A module of your own joins with one
 //! row, [`Mapping::with`].
@@ -8,9 +8,9 @@ use std::any::{Any, TypeId};
 use qnn::quantized::QParams;
 use qnn::{
     BatchNorm, Conv, DeQuantStub, Erased, FloatFunctional, Linear, Module, Node, QFunctional,
-    QuantStub, erase, intrinsic, quantized,
+    QuantStub, dynamic, erase, intrinsic, quantized,
 };
-use qobserve::ObserverFactory;
+use qobserve::{ObserverFactory, QConfig, QuantType};
 
 use crate::error::Result;
 
@@ -22,24 +22,31 @@ pub struct Target<'a> {
     pub output: QParams,
 }
 
-type Convert = Box<dyn Fn(&dyn Node, Option<&Target<'_>>) -> Result<Option<Erased>> + Send + Sync>;
+type Convert =
+    Box<dyn Fn(&dyn Node, &QConfig, Option<&Target<'_>>) -> Result<Option<Erased>> + Send + Sync>;
 
 struct Row {
     from: TypeId,
+    quant_type: QuantType,
     observed: bool,
     convert: Convert,
 }
 
-/// Rows from float module types to conversions.
+/// Rows from float module types, and the type of quantization that a place's configuration asks for, to conversions.
 pub struct Mapping {
     rows: Vec<Row>,
 }
 
 impl Mapping {
+    /// A table without rows.
+    pub fn empty() -> Mapping {
+        Mapping { rows: Vec::new() }
+    }
+
     /// The static int8 table: convolutions, linear layers and batch norms, plain and fused, functionals, stubs.
     #[doc(alias = "get_default_static_quant_module_mappings")]
     pub fn static_int8() -> Mapping {
-        let rows = Mapping { rows: Vec::new() }
+        let rows = Mapping::empty()
             .with(|_: &QuantStub, t| Ok(erase(quantized::Quantize::new(t.output))))
             .with_unobserved(|_: &DeQuantStub| Ok(erase(quantized::DeQuantize)))
             .with(|_: &FloatFunctional, t| Ok(erase(QFunctional::new(t.output))))
@@ -50,6 +57,17 @@ impl Mapping {
                 )?))
             });
         rows.with_dims::<1>().with_dims::<2>().with_dims::<3>()
+    }
+
+    /// This table with the rows of dynamic quantization.
+    #[doc(alias = "get_default_dynamic_quant_module_mappings")]
+    pub fn with_all_dynamic(self) -> Mapping {
+        self.with_dynamic(|m: &Linear, q| Ok(erase(dynamic::Linear::from_float(m, q)?)))
+            .with_dynamic(|m: &intrinsic::LinearReLU, q| {
+                Ok(erase(
+                    intrinsic::quantized::dynamic::LinearReLU::from_float(m, q)?,
+                ))
+            })
     }
 
     /// The rows of the modules over `D` spatial dimensions.
@@ -74,8 +92,9 @@ impl Mapping {
     ) -> Mapping {
         self.rows.push(Row {
             from: TypeId::of::<M>(),
+            quant_type: QuantType::Static,
             observed: true,
-            convert: Box::new(move |node, target| {
+            convert: Box::new(move |node, _, target| {
                 match ((node as &dyn Any).downcast_ref::<M>(), target) {
                     (Some(module), Some(target)) => Ok(Some(convert(module, target)?)),
                     _ => Ok(None),
@@ -87,47 +106,83 @@ impl Mapping {
 
     /// As [`with`](Mapping::with), for modules whose output needs no observer.
     pub fn with_unobserved<M: Module>(
-        mut self,
+        self,
         convert: impl Fn(&M) -> Result<Erased> + Send + Sync + 'static,
+    ) -> Mapping {
+        self.with_row(QuantType::Static, move |module, _| convert(module))
+    }
+
+    /// Adds a row for places with a dynamic configuration: modules of type `M` become what `convert` makes of them and
+    /// that configuration, without calibration.
+    pub fn with_dynamic<M: Module>(
+        self,
+        convert: impl Fn(&M, &QConfig) -> Result<Erased> + Send + Sync + 'static,
+    ) -> Mapping {
+        self.with_row(QuantType::Dynamic, convert)
+    }
+
+    /// As [`with_dynamic`](Mapping::with_dynamic), for places with a weight-only configuration.
+    pub fn with_weight_only<M: Module>(
+        self,
+        convert: impl Fn(&M, &QConfig) -> Result<Erased> + Send + Sync + 'static,
+    ) -> Mapping {
+        self.with_row(QuantType::WeightOnly, convert)
+    }
+
+    fn with_row<M: Module>(
+        mut self,
+        quant_type: QuantType,
+        convert: impl Fn(&M, &QConfig) -> Result<Erased> + Send + Sync + 'static,
     ) -> Mapping {
         self.rows.push(Row {
             from: TypeId::of::<M>(),
+            quant_type,
             observed: false,
-            convert: Box::new(
-                move |node, _| match (node as &dyn Any).downcast_ref::<M>() {
-                    Some(module) => Ok(Some(convert(module)?)),
+            convert: Box::new(move |node, qconfig, _| {
+                match (node as &dyn Any).downcast_ref::<M>() {
+                    Some(module) => Ok(Some(convert(module, qconfig)?)),
                     None => Ok(None),
-                },
-            ),
+                }
+            }),
         });
         self
     }
 
-    fn row(&self, node: &dyn Node) -> Option<&Row> {
+    fn row(&self, node: &dyn Node, quant_type: QuantType) -> Option<&Row> {
         let id = node.type_id();
-        self.rows.iter().rev().find(|row| row.from == id)
+        let fits = |row: &&Row| row.from == id && row.quant_type == quant_type;
+        self.rows.iter().rev().find(fits)
     }
 
-    /// Whether modules like this one are converted, and whether their output is observed for it.
-    pub(crate) fn observes(&self, node: &dyn Node) -> Option<bool> {
-        self.row(node).map(|row| row.observed)
+    /// Whether modules like this one are converted by that type of quantization, and whether their output is observed
+    /// for it.
+    pub(crate) fn observes(&self, node: &dyn Node, quant_type: QuantType) -> Option<bool> {
+        self.row(node, quant_type).map(|row| row.observed)
+    }
+
+    /// Whether modules like this one are converted by any type of quantization.
+    pub(crate) fn converts(&self, node: &dyn Node) -> bool {
+        let id = node.type_id();
+        self.rows.iter().any(|row| row.from == id)
     }
 
     /// Converts one module; `None` if there is no row for it.
     pub(crate) fn convert(
         &self,
         node: &dyn Node,
+        qconfig: &QConfig,
         target: Option<&Target<'_>>,
     ) -> Result<Option<Erased>> {
-        match self.row(node) {
-            Some(row) => (row.convert)(node, target),
+        match self.row(node, qconfig.quant_type()) {
+            Some(row) => (row.convert)(node, qconfig, target),
             None => Ok(None),
         }
     }
 }
 
+/// All rows: static and dynamic ones.
 impl Default for Mapping {
     fn default() -> Mapping {
-        Mapping::static_int8()
+        Mapping::static_int8().with_all_dynamic()
     }
 }

@@ -11,8 +11,9 @@ use crate::spec::{QConfigSpec, propagate_qconfig};
 
 /// Attaches observers, so that the forward passes that follow are calibration.
 ///
-/// A place is observed if its configuration is not `None` and the static table has a row for its module;
-/// activations, pools and the like work on integers as they are and need none.
+/// A place is observed if its configuration is static and the table has a row for its module; activations, pools and
+/// the like work on integers as they are and need none. A place whose configuration is dynamic or weight-only, and
+/// whose module has a row for that, is converted without having been observed.
 ///
 /// # Errors
 /// Names in the rules that the model does not have.
@@ -44,10 +45,12 @@ pub fn prepare_with(
             return;
         };
         let qconfig = chosen.get(path).cloned().flatten().filter(|_| !below);
-        let prepared = qconfig.and_then(|qconfig| match mapping.observes(place.held()) {
-            Some(true) => Some(Prepared::observed(qconfig)),
-            Some(false) => Some(Prepared::unobserved(qconfig)),
-            None => None,
+        let prepared = qconfig.and_then(|qconfig| {
+            match mapping.observes(place.held(), qconfig.quant_type()) {
+                Some(true) => Some(Prepared::observed(qconfig)),
+                Some(false) => Some(Prepared::unobserved(qconfig)),
+                None => None,
+            }
         });
         if prepared.is_some() && !leaf {
             composites.push(path.to_string());

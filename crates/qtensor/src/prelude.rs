@@ -2,8 +2,8 @@
 
 pub use qflow::{
     ConvertOptions, Misfit, QConfigSpec, Report, calibrate, check, convert, convert_with, fuse_all,
-    fuse_modules, load, load_safetensors, load_safetensors_bytes, metrics, prepare, quantize, save,
-    save_safetensors,
+    fuse_modules, load, load_safetensors, load_safetensors_bytes, metrics, prepare, quantize,
+    quantize_dynamic, save, save_safetensors,
 };
 pub use qnn::{
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AvgPool1d, AvgPool2d, AvgPool3d,

@@ -61,6 +61,19 @@ impl Bench {
         prepare(&mut self.subject, QConfig::x86())?;
         calibrate(&self.subject, [self.x.clone()])?;
         convert(&mut self.subject)?;
+        self.check_int8(session)
+    }
+
+    /// Makes a model anew and its layers dynamically quantized.
+    pub fn convert_dynamic(&mut self, session: &Session) -> Result<(), Failure> {
+        session.say(&self.case.id(), "quantizing");
+        self.subject = self.case.build(Init::default())?;
+        quantize_dynamic(&mut self.subject, QConfig::dynamic())?;
+        self.check_int8(session)
+    }
+
+    fn check_int8(&self, session: &Session) -> Result<(), Failure> {
+        let id = self.case.id();
         session.say(&id, "comparing with portable code");
         check::same_as_portable(self.case, &self.subject)?;
         let int8 = self.subject.forward(&self.x)?.to_tensor();

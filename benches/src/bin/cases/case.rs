@@ -19,6 +19,8 @@ pub enum Variant {
     F32,
     /// In int8, calibrated beforehand.
     Static,
+    /// In int8 from float to float, the input's integers chosen in every call.
+    Dynamic,
 }
 
 /// A network.
@@ -69,9 +71,12 @@ impl Case {
         }
     }
 
-    /// What can be measured of it, in the order of measurement: the int8 model is made of the float one.
+    /// What can be measured of it, in the order of measurement: the int8 models are made of the float one.
     pub fn variants(self) -> &'static [Variant] {
-        &[Variant::F32, Variant::Static]
+        match self {
+            Case::Network { .. } => &[Variant::F32, Variant::Static],
+            Case::Linear { .. } => &[Variant::F32, Variant::Static, Variant::Dynamic],
+        }
     }
 
     /// The float model.

@@ -117,6 +117,10 @@ pub fn case(case: Case, wanted: &[Variant], session: &Session) -> Result<Vec<Row
                 bench.convert(session)?;
                 "timing int8"
             }
+            Variant::Dynamic => {
+                bench.convert_dynamic(session)?;
+                "timing dynamic int8"
+            }
         };
         let timing = bench.time(session, what, |call| call())?;
         rows.push(Row::new(case.id(), *variant, timing, bench.macs, session));

@@ -102,6 +102,7 @@ impl fmt::Display for Report {
             let variant = match row.variant {
                 Variant::F32 => "f32",
                 Variant::Static => "static",
+                Variant::Dynamic => "dynamic",
             };
             [
                 row.case.clone(),
