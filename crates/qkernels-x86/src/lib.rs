@@ -11,8 +11,10 @@
 mod adaptive;
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod cell;
 mod context;
 mod conv;
+mod curves;
 mod depthwise;
 mod driver;
 mod dynamic;
@@ -33,6 +35,7 @@ mod pool;
 mod quantize;
 pub mod reference;
 mod requant;
+mod rows_f32;
 mod shape;
 mod sums;
 #[cfg(target_arch = "x86_64")]
@@ -41,8 +44,10 @@ mod wide;
 mod winograd;
 
 pub use adaptive::adaptive_avg_pool;
+pub use cell::{Cell, CellState, cell_step};
 pub use context::Context;
 pub use conv::conv;
+pub use curves::{Curve, curve_f32};
 pub use depthwise::DepthwiseTaps;
 pub use dynamic::quantize_rows_u8;
 pub use elementwise::{Byte, add, clamp, flip_sign, lookup, mul};
@@ -57,5 +62,6 @@ pub use pool::{PoolShape, avg_pool, max_pool};
 pub use qtensor_core::requant::OutputRange;
 pub use quantize::{MinMax, dequantize_i8, dequantize_u8, min_max, quantize_i8, quantize_u8};
 pub use requant::Requant;
+pub use rows_f32::{layer_norm_f32, softmax_f32};
 pub use shape::ConvShape;
 pub use sums::{FloatOutput, RowParams, conv_f32, conv_i32, linear_f32, linear_i32};
