@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use crate::context::Context;
-use crate::curves::{SERIAL_BELOW, sigmoid, tanh};
+use crate::curves::{Fraction, SERIAL_BELOW, tanh};
 use crate::error::{Result, at_least, exactly, product};
 use crate::isa::Work;
 
@@ -195,47 +195,39 @@ fn relu_row(x: &[f32], gates: &[f32], h: &mut [f32]) {
     }
 }
 
+/// All gates of a unit at once: what is multiplied in the end shares a division.
 #[inline(always)]
-fn lstm_row(x: &[f32], gates: &mut [f32], h: &mut [f32], c: &mut [f32]) {
+fn lstm_row(x: &[f32], gates: &[f32], h: &mut [f32], c: &mut [f32]) {
     let n = h.len();
-    squash(&x[..2 * n], &mut gates[..2 * n]);
-    bend(&x[2 * n..3 * n], &mut gates[2 * n..3 * n]);
-    squash(&x[3 * n..], &mut gates[3 * n..]);
-    let (i, rest) = gates.split_at(n);
-    let (f, rest) = rest.split_at(n);
-    let (g, o) = rest.split_at(n);
-    for (c, ((&i, &f), &g)) in c.iter_mut().zip(i.iter().zip(f).zip(g)) {
-        *c = f * *c + i * g;
-    }
-    for (h, (&c, &o)) in h.iter_mut().zip(c.iter().zip(o)) {
-        *h = o * tanh(c);
+    let (xi, rest) = x.split_at(n);
+    let (xf, rest) = rest.split_at(n);
+    let (xg, xo) = rest.split_at(n);
+    let (hi, rest) = gates.split_at(n);
+    let (hf, rest) = rest.split_at(n);
+    let (hg, ho) = rest.split_at(n);
+    let (xo, ho, c) = (&xo[..n], &ho[..n], &mut c[..n]);
+    for u in 0..n {
+        let input = Fraction::sigmoid(xi[u] + hi[u]).times(Fraction::tanh(xg[u] + hg[u]));
+        let kept = Fraction::sigmoid(xf[u] + hf[u]);
+        let cell = c[u] * kept.value() + input.value();
+        let shown = Fraction::sigmoid(xo[u] + ho[u]).times(Fraction::tanh(cell));
+        c[u] = cell;
+        h[u] = shown.value();
     }
 }
 
 #[inline(always)]
-fn gru_row(x: &[f32], gates: &mut [f32], h: &mut [f32]) {
+fn gru_row(x: &[f32], gates: &[f32], h: &mut [f32]) {
     let n = h.len();
-    squash(&x[..2 * n], &mut gates[..2 * n]);
-    let (r, rest) = gates.split_at_mut(n);
-    let (z, new) = rest.split_at_mut(n);
-    for (new, (&x, &r)) in new.iter_mut().zip(x[2 * n..].iter().zip(&*r)) {
-        *new = tanh(x + r * *new);
-    }
-    for (h, (&z, &new)) in h.iter_mut().zip(z.iter().zip(&*new)) {
-        *h = (*h - new) * z + new;
-    }
-}
-
-#[inline(always)]
-fn squash(x: &[f32], gates: &mut [f32]) {
-    for (g, &x) in gates.iter_mut().zip(x) {
-        *g = sigmoid(x + *g);
-    }
-}
-
-#[inline(always)]
-fn bend(x: &[f32], gates: &mut [f32]) {
-    for (g, &x) in gates.iter_mut().zip(x) {
-        *g = tanh(x + *g);
+    let (xr, rest) = x.split_at(n);
+    let (xz, xn) = rest.split_at(n);
+    let (hr, rest) = gates.split_at(n);
+    let (hz, hn) = rest.split_at(n);
+    let (xn, hn) = (&xn[..n], &hn[..n]);
+    for u in 0..n {
+        let reset = Fraction::sigmoid(xr[u] + hr[u]).value();
+        let new = Fraction::tanh(xn[u] + reset * hn[u]).value();
+        let kept = Fraction::sigmoid(xz[u] + hz[u]).value();
+        h[u] = (h[u] - new) * kept + new;
     }
 }
