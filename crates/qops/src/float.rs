@@ -8,6 +8,7 @@
 //! The functions named `…_gradient` and `…_backward` are the adjoints that automatic differentiation needs.
 
 mod activation;
+mod attention;
 mod average;
 mod broadcast;
 mod cat;
@@ -31,9 +32,10 @@ mod reduce;
 mod softmax;
 
 pub use activation::{
-    gelu, gelu_backward, hardswish, hardswish_backward, relu6, relu6_backward, sigmoid,
+    gelu, gelu_backward, gelu_tanh, hardswish, hardswish_backward, relu6, relu6_backward, sigmoid,
     sigmoid_backward, tanh, tanh_backward,
 };
+pub use attention::{AttentionMask, attention};
 pub use average::{adaptive_avg_pool, adaptive_avg_pool_backward, avg_pool, avg_pool_backward};
 pub use broadcast::{broadcast_shape, sum_to};
 pub use cat::cat;

@@ -4,6 +4,7 @@
 mod error;
 pub mod float;
 pub mod quantized;
+pub mod recurrent;
 mod spec;
 
 pub use error::{Error, Result};

@@ -1,7 +1,8 @@
 //! Smooth activations and their adjoints, which take what each needs: the input, or the output where the
 //! derivative is a function of it.
 
-use qtensor_core::Tensor;
+use qkernels_x86::{Context, Curve, curve_f32};
+use qtensor_core::{MemoryFormat, Tensor};
 
 use super::elementwise::{paired, unary};
 use crate::error::Result;
@@ -63,7 +64,7 @@ pub fn hardswish_backward(grad: &Tensor, x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// None at present; a `Result` as all operations return one.
 pub fn sigmoid(x: &Tensor) -> Result<Tensor> {
-    unary(x, |x| 1.0 / (1.0 + libm::expf(-x)))
+    curve(Curve::Sigmoid, x)
 }
 
 /// The adjoint of [`sigmoid`] from its output: `dx = dy · y · (1 − y)`.
@@ -79,7 +80,7 @@ pub fn sigmoid_backward(grad: &Tensor, y: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// None at present; a `Result` as all operations return one.
 pub fn tanh(x: &Tensor) -> Result<Tensor> {
-    unary(x, libm::tanhf)
+    curve(Curve::Tanh, x)
 }
 
 /// The adjoint of [`tanh`] from its output: `dx = dy · (1 − y²)`.
@@ -95,7 +96,24 @@ pub fn tanh_backward(grad: &Tensor, y: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// None at present; a `Result` as all operations return one.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    unary(x, |x| 0.5 * x * (1.0 + libm::erff(x * INVERSE_ROOT)))
+    curve(Curve::Gelu, x)
+}
+
+/// `y = x · (1 + tanh(√(2/π) · (x + 0.044715 x³))) / 2`, an approximation of [`gelu`].
+///
+/// # Errors
+/// None at present; a `Result` as all operations return one.
+pub fn gelu_tanh(x: &Tensor) -> Result<Tensor> {
+    curve(Curve::GeluTanh, x)
+}
+
+/// A function of each element, with the kernels' fixed formulas.
+fn curve(curve: Curve, x: &Tensor) -> Result<Tensor> {
+    let x = x.contiguous();
+    let values = x.as_slice().unwrap_or_default();
+    Tensor::build(x.shape(), MemoryFormat::Contiguous, |out| {
+        Ok(curve_f32(&Context::new()?, curve, values, out)?)
+    })
 }
 
 /// The adjoint of [`gelu`]: `dx = dy · (Φ(x) + x · φ(x))` with the density `φ`.

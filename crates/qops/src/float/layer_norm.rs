@@ -1,8 +1,8 @@
 //! Layer normalization over the trailing dimensions, and its adjoint.
 
+use qkernels_x86::{Context, layer_norm_f32};
 use qtensor_core::{MemoryFormat, Tensor};
 
-use super::parallel;
 use crate::error::{Error, Result};
 use crate::spec::argument;
 
@@ -10,7 +10,7 @@ use crate::spec::argument;
 /// the biased variance of each row.
 ///
 /// `x` is `[…, normalized…]`, both parameters have the shape `normalized`; an absent `gamma` is 1, an absent
-/// `beta` 0. Statistics are accumulated in `f64`.
+/// `beta` 0.
 ///
 /// ```
 /// # use qops::float::layer_norm;
@@ -32,20 +32,13 @@ pub fn layer_norm(
 ) -> Result<Tensor> {
     const NAME: &str = "layer_norm";
     let len = check(NAME, x, normalized, &[gamma, beta], eps)?;
-    let (gamma, beta) = (gamma.map(Tensor::to_vec), beta.map(Tensor::to_vec));
+    let gamma = gamma.map_or_else(|| vec![1.0; len], Tensor::to_vec);
+    let beta = beta.map_or_else(|| vec![0.0; len], Tensor::to_vec);
     let x = x.contiguous();
     let values = x.as_slice().unwrap_or_default();
     Tensor::build(x.shape(), MemoryFormat::Contiguous, |out| {
-        let work = out.len();
-        parallel::chunks(out, len, work, |row, out| {
-            let x = &values[row * len..][..out.len()];
-            let (mean, inverse) = statistics(x, eps);
-            for (i, (o, &x)) in out.iter_mut().zip(x).enumerate() {
-                let standard = ((f64::from(x) - mean) * inverse) as f32;
-                *o = standard * gamma.as_ref().map_or(1.0, |g| g[i])
-                    + beta.as_ref().map_or(0.0, |b| b[i]);
-            }
-        });
+        let context = Context::new()?;
+        layer_norm_f32(&context, values, &gamma, &beta, eps as f32, out)?;
         Ok(())
     })
 }

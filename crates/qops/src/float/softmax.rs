@@ -1,10 +1,11 @@
 //! Softmax and its logarithm along a dimension, with their adjoints.
 
+use qkernels_x86::{Context, softmax_f32};
 use qtensor_core::{MemoryFormat, Tensor};
 
 use crate::error::{Error, Result};
 
-/// `y = exp(x − max) / Σ exp(x − max)` along `dim`; sums are in `f64`.
+/// `y = exp(x − max) / Σ exp(x − max)` along `dim`. A line of −∞ alone becomes NaN.
 ///
 /// ```
 /// # use qops::float::softmax;
@@ -17,14 +18,19 @@ use crate::error::{Error, Result};
 /// # Errors
 /// A dimension that does not exist.
 pub fn softmax(x: &Tensor, dim: usize) -> Result<Tensor> {
+    let context = Context::new()?;
+    if dim + 1 == x.rank() {
+        let length = x.shape()[dim];
+        let x = x.contiguous();
+        let values = x.as_slice().unwrap_or_default();
+        return Tensor::build(x.shape(), MemoryFormat::Contiguous, |out| {
+            Ok(softmax_f32(&context, values, length, out)?)
+        });
+    }
     along("softmax", &[x], dim, |[x], y| {
-        let greatest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let mut sum = 0f64;
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = libm::expf(x - greatest);
-            sum += f64::from(*y);
-        }
-        y.iter_mut().for_each(|y| *y = (f64::from(*y) / sum) as f32);
+        // The lines have one length, so this cannot fail.
+        let done = softmax_f32(&context, x, x.len(), y);
+        debug_assert!(done.is_ok(), "{done:?}");
     })
 }
 

@@ -48,6 +48,25 @@ impl DynamicQuant {
     }
 }
 
+impl DynamicQuant {
+    /// Parameters that so many rows have.
+    pub(crate) fn parameters(self, rows: usize) -> usize {
+        match self.granularity {
+            Granularity::PerRow => rows,
+            Granularity::PerTensor => 1,
+        }
+    }
+}
+
+/// Bytes behind the last row that kernels may read.
+pub(crate) const SLACK: usize = 64;
+
+/// Parameters that have not been chosen yet.
+pub(crate) const NONE: RowParams = RowParams {
+    scale: 1.0,
+    zero_point: 0,
+};
+
 /// An input as integers.
 pub(crate) struct Quantized {
     data: Tensor<u8>,
@@ -72,15 +91,8 @@ impl Quantized {
         };
         let dense = x.to_memory_format(source)?;
         let values = dense.dense_slice(source).unwrap_or(&[]);
-        let count = match quant.granularity {
-            Granularity::PerRow => rows,
-            Granularity::PerTensor => 1,
-        };
-        let none = RowParams {
-            scale: 1.0,
-            zero_point: 0,
-        };
-        let (mut params, context) = (vec![none; count], Context::new()?);
+        let mut params = vec![NONE; quant.parameters(rows)];
+        let context = Context::new()?;
         let reduce = quant.reduce_range;
         let data = Tensor::build(x.shape(), source, |out| {
             qkernels_x86::quantize_rows_u8(&context, values, reduce, &mut params, out)

@@ -1,10 +1,10 @@
 //! The linear layer on integers: `y = x · wᵀ + b`.
 
-use qkernels_x86::{Context, PackedWeights};
+use qkernels_x86::{Context, PackedWeights, RowParams};
 use qtensor_core::{MemoryFormat, QTensor, Tensor};
 
 use super::bytes::{Bytes, build};
-use super::dynamic::{DynamicQuant, Quantized};
+use super::dynamic::{DynamicQuant, NONE, Quantized, SLACK};
 use super::packed::Packed;
 use super::params::{Activation, OutQParams};
 use crate::error::{Error, Result};
@@ -110,6 +110,35 @@ impl PackedLinear {
             }
             Ok(())
         })
+    }
+
+    /// [`run_dynamic`](Self::run_dynamic) over slices, without allocation once the scratch is large enough.
+    pub(crate) fn run_rows(
+        &self,
+        x: &[f32],
+        rows: usize,
+        quant: DynamicQuant,
+        (bytes, params): (&mut Vec<u8>, &mut Vec<RowParams>),
+        y: &mut [f32],
+    ) -> Result<()> {
+        let context = Context::new()?;
+        // Kernels read past the last row, which costs a copy unless there is something to read.
+        bytes.resize(x.len() + SLACK, 0);
+        params.resize(quant.parameters(rows), NONE);
+        let integers = &mut bytes[..x.len()];
+        qkernels_x86::quantize_rows_u8(&context, x, quant.reduce_range, params, integers).map_err(
+            |error| match x.iter().position(|value| !value.is_finite()) {
+                Some(at) => Error::NotFinite {
+                    operation: OPERATION,
+                    index: vec![at / self.in_features, at % self.in_features],
+                    value: x[at],
+                },
+                None => error.into(),
+            },
+        )?;
+        let output = self.packed.float_output(params, false);
+        qkernels_x86::linear_f32(&context, bytes, rows, self.packed.weights(), &output, y)?;
+        Ok(())
     }
 
     /// The quantized weights, as given to [`new`](Self::new).
