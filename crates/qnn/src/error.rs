@@ -73,6 +73,26 @@ pub enum Error {
         /// The entry's shape.
         actual: Vec<usize>,
     },
+    /// An input that a module cannot take, by its shape.
+    #[error("{module}: {what} must have shape {expected}, got {actual:?}")]
+    InputShape {
+        /// The module.
+        module: &'static str,
+        /// Which input.
+        what: &'static str,
+        /// The shape it takes, in words.
+        expected: String,
+        /// The shape that came.
+        actual: Vec<usize>,
+    },
+    /// Lengths of sequences that do not belong to the sequences.
+    #[error("{operation}: {what}")]
+    Lengths {
+        /// The operation that refused.
+        operation: &'static str,
+        /// What is wrong with them, with the numbers.
+        what: String,
+    },
     /// A module's numbers contradict each other.
     #[error("{module}: {what}")]
     Config {

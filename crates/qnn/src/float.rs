@@ -1,18 +1,30 @@
 //! Float modules: what a model is declared and trained with.
 
 mod act;
+mod attention;
 pub(crate) mod conv;
+mod curves;
+pub(crate) mod embedding;
+mod layer_norm;
 mod linear;
 mod norm;
 mod pool;
+pub(crate) mod recurrent;
 mod shape;
 
 pub use act::{ReLU, ReLU6};
+pub use attention::{AttentionInput, MultiheadAttention};
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d};
+pub use curves::{GELU, Sigmoid, Softmax, Tanh};
+pub use embedding::{Bags, Embedding, EmbeddingBag};
+pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use norm::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d};
 pub use pool::{
     AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AvgPool, AvgPool1d,
     AvgPool2d, AvgPool3d, MaxPool, MaxPool1d, MaxPool2d, MaxPool3d,
+};
+pub use recurrent::{
+    GRU, GRUCell, LSTM, LSTMCell, RNN, RNNCell, Recurrent, RecurrentBuilder, RecurrentCell,
 };
 pub use shape::{Dropout, Flatten, Identity};

@@ -18,6 +18,7 @@ mod prepared;
 pub mod probe;
 pub mod profile;
 pub mod quantized;
+mod recurrent;
 mod sequential;
 mod state;
 mod stubs;
@@ -26,10 +27,12 @@ mod value;
 pub use config::{ConvConfig, ConvGeometry, PoolConfig, Sizes};
 pub use error::{Error, Result};
 pub use float::{
-    AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AvgPool, AvgPool1d,
-    AvgPool2d, AvgPool3d, BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv, Conv1d, Conv2d,
-    Conv3d, Dropout, Flatten, Identity, Linear, MaxPool, MaxPool1d, MaxPool2d, MaxPool3d, ReLU,
-    ReLU6,
+    AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AttentionInput,
+    AvgPool, AvgPool1d, AvgPool2d, AvgPool3d, Bags, BatchNorm, BatchNorm1d, BatchNorm2d,
+    BatchNorm3d, Conv, Conv1d, Conv2d, Conv3d, Dropout, Embedding, EmbeddingBag, Flatten, GELU,
+    GRU, GRUCell, Identity, LSTM, LSTMCell, LayerNorm, Linear, MaxPool, MaxPool1d, MaxPool2d,
+    MaxPool3d, MultiheadAttention, RNN, RNNCell, ReLU, ReLU6, Recurrent, RecurrentBuilder,
+    RecurrentCell, Sigmoid, Softmax, Tanh,
 };
 pub use functional::{Call, FloatFunctional, Operation, QFunctional};
 pub use init::manual_seed;
@@ -38,6 +41,9 @@ pub use parameter::Parameter;
 pub use place::{Erased, Held, Layer, Place, QConfigSetting, erase};
 pub use prepared::Prepared;
 pub use qnn_derive::Module;
+pub use recurrent::{
+    Gru, Lstm, PackedSequence, RecurrentConfig, RecurrentKind, Rnn, RunSequence, Sequence,
+};
 pub use sequential::Sequential;
 pub use state::{Entry, PackedTensor, State};
 pub use stubs::{DeQuantStub, QuantStub};

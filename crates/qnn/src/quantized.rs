@@ -4,6 +4,7 @@
 //! packed one (packed at construction, never on first call), and are immutable and `Send + Sync`.
 
 mod conv;
+mod embedding;
 mod linear;
 mod norm;
 mod qparams;
@@ -11,6 +12,7 @@ mod stubs;
 mod weights;
 
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d};
+pub use embedding::{Embedding, EmbeddingBag};
 pub use linear::Linear;
 pub use norm::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d};
 pub use qparams::QParams;

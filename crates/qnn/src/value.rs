@@ -168,6 +168,15 @@ impl Flow for Value {
     }
 }
 
+/// Indices into a table: no values, so nothing to observe or to convert.
+impl Flow for Tensor<i64> {
+    fn values<'a>(&'a self, _: &mut dyn FnMut(&'a Value)) {}
+
+    fn map(&self, _: &mut dyn FnMut(&Value) -> Result<Value>) -> Result<Tensor<i64>> {
+        Ok(self.clone())
+    }
+}
+
 impl<A: Flow, B: Flow> Flow for (A, B) {
     fn values<'a>(&'a self, visit: &mut dyn FnMut(&'a Value)) {
         self.0.values(visit);

@@ -64,3 +64,16 @@ impl Rectified for dynamic::Linear {
     const WITH_RELU: &'static str = "DynamicQuantizedLinearReLU";
     const WITH_RELU6: &'static str = "DynamicQuantizedLinearReLU6";
 }
+
+impl<const D: usize> Rectified for dynamic::Conv<D> {
+    const WITH_RELU: &'static str = by_dims::<D>([
+        "DynamicQuantizedConvReLU1d",
+        "DynamicQuantizedConvReLU2d",
+        "DynamicQuantizedConvReLU3d",
+    ]);
+    const WITH_RELU6: &'static str = by_dims::<D>([
+        "DynamicQuantizedConvReLU6_1d",
+        "DynamicQuantizedConvReLU6_2d",
+        "DynamicQuantizedConvReLU6_3d",
+    ]);
+}

@@ -3,7 +3,7 @@
 use qobserve::QConfig;
 
 use super::Fused;
-use crate::dynamic::Linear;
+use crate::dynamic::{Conv, Linear};
 use crate::error::Result;
 use crate::intrinsic;
 use crate::module::{Module, Node};
@@ -11,6 +11,8 @@ use crate::value::Value;
 
 /// A dynamically quantized linear layer with a rectifier: float in, float out.
 pub type LinearReLU = Fused<Linear>;
+/// A dynamically quantized convolution with a rectifier: float in, float out.
+pub type ConvReLU<const D: usize> = Fused<Conv<D>>;
 
 impl LinearReLU {
     /// The counterpart of a fused float layer.
@@ -23,7 +25,28 @@ impl LinearReLU {
     }
 }
 
+impl<const D: usize> ConvReLU<D> {
+    /// The counterpart of a fused float convolution.
+    ///
+    /// # Errors
+    /// Those of [`Conv::from_float`].
+    pub fn from_float(fused: &intrinsic::ConvReLU<D>, qconfig: &QConfig) -> Result<ConvReLU<D>> {
+        let module = Conv::from_float(fused.module(), qconfig)?;
+        Ok(Fused::new(module, fused.rectifier()))
+    }
+}
+
 impl Module for LinearReLU {
+    type Input = Value;
+    type Output = Value;
+
+    fn forward(&self, input: &Value) -> Result<Value> {
+        let activation = self.rectifier().activation();
+        self.module().run(self.kind(), input, activation)
+    }
+}
+
+impl<const D: usize> Module for ConvReLU<D> {
     type Input = Value;
     type Output = Value;
 
