@@ -1,7 +1,7 @@
 //! The table of loaders: which kind in a model file is restored by which constructor.
 
 use qnn::intrinsic::quantized::{BNReLU, ConvReLU, Fused, LinearReLU};
-use qnn::quantized::{BatchNorm, Conv, DeQuantize, Linear, Quantize};
+use qnn::quantized::{BatchNorm, Conv, DeQuantize, Embedding, EmbeddingBag, Linear, Quantize};
 use qnn::{Erased, Error, Identity, QFunctional, Result, State, dynamic, erase};
 
 type Loader = fn(&mut State) -> Result<Erased>;
@@ -33,6 +33,26 @@ fn loader(kind: &str) -> Option<Loader> {
         "DynamicQuantizedLinearReLU" | "DynamicQuantizedLinearReLU6" => {
             |s| dynamic_linear_relu(s).map(erase)
         }
+        "DynamicQuantizedRNN" => |s| dynamic::RNN::from_state(s).map(erase),
+        "DynamicQuantizedLSTM" => |s| dynamic::LSTM::from_state(s).map(erase),
+        "DynamicQuantizedGRU" => |s| dynamic::GRU::from_state(s).map(erase),
+        "DynamicQuantizedRNNCell" => |s| dynamic::RNNCell::from_state(s).map(erase),
+        "DynamicQuantizedLSTMCell" => |s| dynamic::LSTMCell::from_state(s).map(erase),
+        "DynamicQuantizedGRUCell" => |s| dynamic::GRUCell::from_state(s).map(erase),
+        "DynamicQuantizedConv1d" => |s| dynamic::Conv::<1>::from_state(s).map(erase),
+        "DynamicQuantizedConv2d" => |s| dynamic::Conv::<2>::from_state(s).map(erase),
+        "DynamicQuantizedConv3d" => |s| dynamic::Conv::<3>::from_state(s).map(erase),
+        "DynamicQuantizedConvReLU1d" | "DynamicQuantizedConvReLU6_1d" => {
+            |s| dynamic_conv_relu::<1>(s).map(erase)
+        }
+        "DynamicQuantizedConvReLU2d" | "DynamicQuantizedConvReLU6_2d" => {
+            |s| dynamic_conv_relu::<2>(s).map(erase)
+        }
+        "DynamicQuantizedConvReLU3d" | "DynamicQuantizedConvReLU6_3d" => {
+            |s| dynamic_conv_relu::<3>(s).map(erase)
+        }
+        "QuantizedEmbedding" => |s| Embedding::from_state(s).map(erase),
+        "QuantizedEmbeddingBag" => |s| EmbeddingBag::from_state(s).map(erase),
         "QuantizedLinearReLU" | "QuantizedLinearReLU6" => |s| linear_relu(s).map(erase),
         "QuantizedConv1d" => |s| Conv::<1>::from_state(s).map(erase),
         "QuantizedConv2d" => |s| Conv::<2>::from_state(s).map(erase),
@@ -64,4 +84,8 @@ fn linear_relu(state: &mut State) -> Result<LinearReLU> {
 
 fn dynamic_linear_relu(state: &mut State) -> Result<Fused<dynamic::Linear>> {
     Fused::from_state(state, dynamic::Linear::from_state)
+}
+
+fn dynamic_conv_relu<const D: usize>(state: &mut State) -> Result<Fused<dynamic::Conv<D>>> {
+    Fused::from_state(state, dynamic::Conv::from_state)
 }

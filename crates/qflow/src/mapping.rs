@@ -7,8 +7,9 @@ use std::any::{Any, TypeId};
 
 use qnn::quantized::QParams;
 use qnn::{
-    BatchNorm, Conv, DeQuantStub, Erased, FloatFunctional, Linear, Module, Node, QFunctional,
-    QuantStub, dynamic, erase, intrinsic, quantized,
+    BatchNorm, Conv, DeQuantStub, Embedding, EmbeddingBag, Erased, FloatFunctional, Gru, Linear,
+    Lstm, Module, Node, QFunctional, QuantStub, Recurrent, RecurrentCell, RecurrentKind, Rnn,
+    dynamic, erase, intrinsic, quantized,
 };
 use qobserve::{ObserverFactory, QConfig, QuantType};
 
@@ -59,7 +60,7 @@ impl Mapping {
         rows.with_dims::<1>().with_dims::<2>().with_dims::<3>()
     }
 
-    /// This table with the rows of dynamic quantization.
+    /// This table with the rows of dynamic quantization: linear, recurrent and convolutional modules.
     #[doc(alias = "get_default_dynamic_quant_module_mappings")]
     pub fn with_all_dynamic(self) -> Mapping {
         self.with_dynamic(|m: &Linear, q| Ok(erase(dynamic::Linear::from_float(m, q)?)))
@@ -67,6 +68,39 @@ impl Mapping {
                 Ok(erase(
                     intrinsic::quantized::dynamic::LinearReLU::from_float(m, q)?,
                 ))
+            })
+            .with_recurrent::<Rnn>()
+            .with_recurrent::<Lstm>()
+            .with_recurrent::<Gru>()
+            .with_dynamic_dims::<1>()
+            .with_dynamic_dims::<2>()
+            .with_dynamic_dims::<3>()
+    }
+
+    /// This table with the rows of weight-only quantization: tables of embeddings.
+    #[doc(alias = "get_embedding_static_quant_module_mappings")]
+    pub fn with_all_weight_only(self) -> Mapping {
+        self.with_weight_only(|m: &Embedding, q| Ok(erase(quantized::Embedding::from_float(m, q)?)))
+            .with_weight_only(|m: &EmbeddingBag, q| {
+                Ok(erase(quantized::EmbeddingBag::from_float(m, q)?))
+            })
+    }
+
+    /// The rows of a kind of recurrent modules.
+    fn with_recurrent<K: RecurrentKind>(self) -> Mapping {
+        self.with_dynamic(|m: &Recurrent<K>, q| Ok(erase(dynamic::Recurrent::from_float(m, q)?)))
+            .with_dynamic(|m: &RecurrentCell<K>, q| {
+                Ok(erase(dynamic::RecurrentCell::from_float(m, q)?))
+            })
+    }
+
+    /// The dynamic rows of the modules over `D` spatial dimensions.
+    fn with_dynamic_dims<const D: usize>(self) -> Mapping {
+        self.with_dynamic(|m: &Conv<D>, q| Ok(erase(dynamic::Conv::from_float(m, q)?)))
+            .with_dynamic(|m: &intrinsic::ConvReLU<D>, q| {
+                Ok(erase(intrinsic::quantized::dynamic::ConvReLU::from_float(
+                    m, q,
+                )?))
             })
     }
 
@@ -180,9 +214,11 @@ impl Mapping {
     }
 }
 
-/// All rows: static and dynamic ones.
+/// All rows: static, dynamic and weight-only ones.
 impl Default for Mapping {
     fn default() -> Mapping {
-        Mapping::static_int8().with_all_dynamic()
+        Mapping::static_int8()
+            .with_all_dynamic()
+            .with_all_weight_only()
     }
 }

@@ -10,7 +10,11 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use crate::error::{Error, Result};
 
 /// Entries that PyTorch writes and evaluation does not need.
-const IGNORED_SUFFIX: &str = "num_batches_tracked";
+const IGNORED_SUFFIXES: [&str; 2] = ["num_batches_tracked", "position_ids"];
+
+fn is_ignored(key: &str) -> bool {
+    IGNORED_SUFFIXES.iter().any(|suffix| key.ends_with(suffix))
+}
 
 /// All float parameters and buffers under their dotted names.
 pub fn state_dict(model: &dyn Node) -> BTreeMap<String, Tensor> {
@@ -62,7 +66,7 @@ pub fn read_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
     let parsed = SafeTensors::deserialize(bytes).map_err(|e| weights_error(&e))?;
     let mut tensors = BTreeMap::new();
     for (key, view) in parsed.tensors() {
-        if !key.ends_with(IGNORED_SUFFIX) {
+        if !is_ignored(&key) {
             let tensor = to_tensor(&key, &view)?;
             tensors.insert(key, tensor);
         }
@@ -75,7 +79,7 @@ pub fn read_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
 /// # Errors
 /// [`Error::StateDict`], [`Error::WeightShape`].
 pub fn load_state_dict(model: &mut dyn Node, mut tensors: BTreeMap<String, Tensor>) -> Result<()> {
-    tensors.retain(|key, _| !key.ends_with(IGNORED_SUFFIX));
+    tensors.retain(|key, _| !is_ignored(key));
     let expected = state_dict(model);
     let (have, want): (BTreeSet<&String>, BTreeSet<&String>) =
         (tensors.keys().collect(), expected.keys().collect());

@@ -6,10 +6,12 @@ pub use qflow::{
     quantize_dynamic, save, save_safetensors,
 };
 pub use qnn::{
-    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AvgPool1d, AvgPool2d, AvgPool3d,
-    BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv1d, Conv2d, Conv3d, DeQuantStub, Dropout, Flatten,
-    FloatFunctional, Identity, Layer, Linear, MaxPool1d, MaxPool2d, MaxPool3d, Module, Node,
-    QConfigSetting, QuantStub, ReLU, ReLU6, Sequential, Value, describe,
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AttentionInput, AvgPool1d, AvgPool2d,
+    AvgPool3d, Bags, BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv1d, Conv2d, Conv3d, DeQuantStub,
+    Dropout, Embedding, EmbeddingBag, Flatten, FloatFunctional, GELU, GRU, GRUCell, Identity, LSTM,
+    LSTMCell, Layer, LayerNorm, Linear, MaxPool1d, MaxPool2d, MaxPool3d, Module,
+    MultiheadAttention, Node, PackedSequence, QConfigSetting, QuantStub, RNN, RNNCell, ReLU, ReLU6,
+    RunSequence, Sequence, Sequential, Sigmoid, Softmax, Tanh, Value, describe,
 };
 pub use qobserve::{Observer, QConfig};
 pub use qtensor_core::{
