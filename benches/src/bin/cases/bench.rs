@@ -44,7 +44,8 @@ impl Bench {
             Rows::of(&x.to_tensor(), weight, state.get("linear.bias")).check(&id, &float)?;
         }
         let weights = subject.weights();
-        let macs = visits.iter().map(|v| Subject::macs(&weights, v)).sum();
+        let places = visits.iter().map(|v| Subject::macs(&weights, v));
+        let macs = places.sum::<u64>() + case.recurrent_macs();
         Ok(Bench {
             case,
             subject,

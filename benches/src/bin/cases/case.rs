@@ -3,12 +3,13 @@
 use clap::ValueEnum;
 use qtensor::models::{Init, MobileNetV2, ResNet};
 use qtensor::prelude::*;
+use qtensor::qnn::{Gru, Lstm};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use crate::Failure;
-use crate::subject::{Single, Subject};
+use crate::subject::{Outputs, Single, Subject};
 
 /// How a case computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -31,11 +32,32 @@ pub enum Network {
     MobileNetV2,
 }
 
-/// A network on a batch of images, or one linear layer.
+/// A recurrent layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Lstm,
+    Gru,
+}
+
+/// A network on a batch of images, one linear layer, or one recurrent layer over sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Case {
-    Network { network: Network, batch: usize },
-    Linear { m: usize, k: usize, n: usize },
+    Network {
+        network: Network,
+        batch: usize,
+    },
+    Linear {
+        m: usize,
+        k: usize,
+        n: usize,
+    },
+    Recurrent {
+        unit: Unit,
+        steps: usize,
+        batch: usize,
+        input: usize,
+        hidden: usize,
+    },
 }
 
 /// Side of the images.
@@ -43,7 +65,7 @@ const SIDE: usize = 224;
 
 impl Case {
     /// All cases, in the order of reports.
-    pub const ALL: [Case; 7] = [
+    pub const ALL: [Case; 10] = [
         network(Network::ResNet18, 1),
         network(Network::ResNet50, 1),
         network(Network::MobileNetV2, 1),
@@ -51,6 +73,9 @@ impl Case {
         linear(128, 768, 3072),
         linear(1, 768, 3072),
         linear(1024, 1024, 1024),
+        recurrent(Unit::Lstm, 32, 1, 512, 512),
+        recurrent(Unit::Lstm, 32, 16, 512, 512),
+        recurrent(Unit::Gru, 32, 1, 512, 512),
     ];
 
     /// The name in options and reports.
@@ -61,13 +86,51 @@ impl Case {
                 format!("{}_b{batch}", entry.map_or("", |(name, _)| name))
             }
             Case::Linear { m, k, n } => format!("linear_{m}x{k}x{n}"),
+            Case::Recurrent {
+                unit,
+                steps,
+                batch,
+                input,
+                hidden,
+            } => {
+                let entry = UNITS.iter().find(|(_, other)| *other == unit);
+                let name = entry.map_or("", |(name, _)| name);
+                format!("{name}_t{steps}_b{batch}_{input}_{hidden}")
+            }
         }
     }
 
-    fn lengths(self) -> [usize; 3] {
+    fn lengths(self) -> Vec<usize> {
         match self {
-            Case::Network { batch, .. } => [batch, 1, 1],
-            Case::Linear { m, k, n } => [m, k, n],
+            Case::Network { batch, .. } => vec![batch],
+            Case::Linear { m, k, n } => vec![m, k, n],
+            Case::Recurrent {
+                steps,
+                batch,
+                input,
+                hidden,
+                ..
+            } => vec![steps, batch, input, hidden],
+        }
+    }
+
+    /// The products of a recurrent layer, which the shapes of its values do not tell; 0 for other cases.
+    pub fn recurrent_macs(self) -> u64 {
+        match self {
+            Case::Recurrent {
+                unit,
+                steps,
+                batch,
+                input,
+                hidden,
+            } => {
+                let gates = match unit {
+                    Unit::Lstm => 4,
+                    Unit::Gru => 3,
+                };
+                (steps * batch * gates * hidden * (input + hidden)) as u64
+            }
+            Case::Network { .. } | Case::Linear { .. } => 0,
         }
     }
 
@@ -76,6 +139,7 @@ impl Case {
         match self {
             Case::Network { .. } => &[Variant::F32, Variant::Static],
             Case::Linear { .. } => &[Variant::F32, Variant::Static, Variant::Dynamic],
+            Case::Recurrent { .. } => &[Variant::F32, Variant::Dynamic],
         }
     }
 
@@ -91,6 +155,18 @@ impl Case {
                 qtensor::qnn::manual_seed(0);
                 Subject::single(Single::new(Linear::new(k, n)?))
             }
+            Case::Recurrent {
+                unit,
+                input,
+                hidden,
+                ..
+            } => {
+                qtensor::qnn::manual_seed(0);
+                match unit {
+                    Unit::Lstm => Subject::network(Outputs::<Lstm>::new(input, hidden)?),
+                    Unit::Gru => Subject::network(Outputs::<Gru>::new(input, hidden)?),
+                }
+            }
         })
     }
 
@@ -99,6 +175,12 @@ impl Case {
         match self {
             Case::Network { batch, .. } => uniform(&[batch, 3, SIDE, SIDE]),
             Case::Linear { m, k, .. } => uniform(&[m, k]),
+            Case::Recurrent {
+                steps,
+                batch,
+                input,
+                ..
+            } => uniform(&[steps, batch, input]),
         }
     }
 
@@ -107,7 +189,7 @@ impl Case {
     pub fn check_input(self) -> Result<Value, Failure> {
         match self {
             Case::Network { .. } => uniform(&[1, 3, 64, 64]),
-            Case::Linear { .. } => self.input(),
+            Case::Linear { .. } | Case::Recurrent { .. } => self.input(),
         }
     }
 }
@@ -120,6 +202,19 @@ const fn linear(m: usize, k: usize, n: usize) -> Case {
     Case::Linear { m, k, n }
 }
 
+const fn recurrent(unit: Unit, steps: usize, batch: usize, input: usize, hidden: usize) -> Case {
+    Case::Recurrent {
+        unit,
+        steps,
+        batch,
+        input,
+        hidden,
+    }
+}
+
+/// Every recurrent layer, with the first part of its name.
+const UNITS: [(&str, Unit); 2] = [("lstm", Unit::Lstm), ("gru", Unit::Gru)];
+
 /// Every network, with the first part of its name.
 const NETWORKS: [(&str, Network); 3] = [
     ("resnet18", Network::ResNet18),
@@ -130,22 +225,11 @@ const NETWORKS: [(&str, Network); 3] = [
 /// The case of a name; any batch, and any size of a layer.
 pub fn parse(id: &str) -> Result<Case, Failure> {
     let case = match id.strip_prefix("linear_") {
-        Some(sizes) => {
-            let mut lengths = sizes.split('x').map(|length| length.parse().ok());
-            match [
-                lengths.next(),
-                lengths.next(),
-                lengths.next(),
-                lengths.next(),
-            ] {
-                [Some(Some(m)), Some(Some(k)), Some(Some(n)), None] => Some(linear(m, k, n)),
-                _ => None,
-            }
-        }
-        None => id.rsplit_once("_b").and_then(|(name, batch)| {
-            let (_, net) = NETWORKS.iter().find(|(known, _)| *known == name)?;
-            Some(network(*net, batch.parse().ok()?))
-        }),
+        Some(sizes) => match lengths(sizes.split('x')).as_deref() {
+            Some(&[m, k, n]) => Some(linear(m, k, n)),
+            _ => None,
+        },
+        None => parse_recurrent(id).or_else(|| parse_network(id)),
     };
     // Spelled in one way only, so that a report has the name that was asked for.
     let case = case.filter(|case| case.id() == id && !case.lengths().contains(&0));
@@ -156,6 +240,26 @@ pub fn parse(id: &str) -> Result<Case, Failure> {
         )
         .into()
     })
+}
+
+fn lengths<'a>(parts: impl Iterator<Item = &'a str>) -> Option<Vec<usize>> {
+    parts.map(|part| part.parse().ok()).collect()
+}
+
+fn parse_network(id: &str) -> Option<Case> {
+    let (name, batch) = id.rsplit_once("_b")?;
+    let (_, net) = NETWORKS.iter().find(|(known, _)| *known == name)?;
+    Some(network(*net, batch.parse().ok()?))
+}
+
+fn parse_recurrent(id: &str) -> Option<Case> {
+    let (name, sizes) = id.split_once("_t")?;
+    let (_, unit) = UNITS.iter().find(|(known, _)| *known == name)?;
+    let sizes = sizes.replacen('b', "", 1);
+    match lengths(sizes.split('_'))?.as_slice() {
+        &[steps, batch, input, hidden] => Some(recurrent(*unit, steps, batch, input, hidden)),
+        _ => None,
+    }
 }
 
 fn uniform(shape: &[usize]) -> Result<Value, Failure> {
@@ -193,6 +297,9 @@ mod tests {
             "linear_1x2x3x4",
             "linear_0x2x3",
             "linear_1x2x-3",
+            "lstm_t32_b1_512",
+            "lstm_t32_1_512_512",
+            "gru_t0_b1_2_3",
         ] {
             let message = parse(wrong).err().map(|e| e.to_string());
             assert!(
@@ -207,5 +314,8 @@ mod tests {
         let shape = |case: Case| case.input().map(|x| x.shape().to_vec()).ok();
         assert_eq!(shape(Case::ALL[3]), Some(vec![8, 3, 224, 224]));
         assert_eq!(shape(Case::ALL[5]), Some(vec![1, 768]));
+        assert_eq!(Case::ALL[8].id(), "lstm_t32_b16_512_512");
+        assert_eq!(shape(Case::ALL[8]), Some(vec![32, 16, 512]));
+        assert_eq!(Case::ALL[9].recurrent_macs(), 32 * 3 * 512 * 1024);
     }
 }

@@ -30,7 +30,9 @@ pub fn parse(id: &str) -> Result<Parts, Failure> {
         "lstm_tagger_t32_b1" => Ok(Parts::Products(lstm_tagger(32, 1))),
         _ => match case::parse(id) {
             Ok(case @ Case::Network { .. }) => Ok(Parts::Passes(case)),
-            Ok(Case::Linear { .. }) => Err(format!("{id} has no layers to tell apart").into()),
+            Ok(Case::Linear { .. } | Case::Recurrent { .. }) => {
+                Err(format!("{id} has no layers to tell apart").into())
+            }
             Err(other) => {
                 Err(format!("{other}; also bert_base_t128 and lstm_tagger_t32_b1").into())
             }

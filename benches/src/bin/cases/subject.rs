@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use qtensor::prelude::*;
-use qtensor::qnn::{self, name_places, profile::Visit, walk};
+use qtensor::qnn::{self, Recurrent, RecurrentKind, name_places, profile::Visit, walk};
 
 /// A linear layer behind the stub that quantizes its input, which is not measured.
 #[derive(Module)]
@@ -22,6 +22,42 @@ impl Single {
 
     fn forward(&self, x: &Value) -> Result<Value> {
         self.linear.forward(&self.quant.forward(x)?)
+    }
+}
+
+/// The outputs of a recurrent layer, without its state.
+pub struct Outputs<K: RecurrentKind> {
+    layer: Layer<Recurrent<K>>,
+}
+
+impl<K: RecurrentKind> Outputs<K> {
+    pub fn new(input: usize, hidden: usize) -> Result<Outputs<K>> {
+        Ok(Outputs {
+            layer: Recurrent::new(input, hidden)?.into(),
+        })
+    }
+}
+
+impl<K: RecurrentKind> Node for Outputs<K> {
+    fn kind(&self) -> &'static str {
+        "Outputs"
+    }
+
+    fn children<'a>(&'a self, visit: &mut dyn FnMut(&str, &'a dyn Node)) {
+        visit("layer", &self.layer);
+    }
+
+    fn children_mut(&mut self, visit: &mut dyn FnMut(&str, &mut dyn Node)) {
+        visit("layer", &mut self.layer);
+    }
+}
+
+impl<K: RecurrentKind> Module for Outputs<K> {
+    type Input = Value;
+    type Output = Value;
+
+    fn forward(&self, x: &Value) -> Result<Value> {
+        self.layer.run(x).map(|(y, _)| y)
     }
 }
 

@@ -1,4 +1,4 @@
-//! `dynamic`: linear layers that choose the input's qparams at run time. There are no recurrent layers yet.
+//! `dynamic`: layers that choose the input's qparams at run time. Here the linear ones; see [`recurrent`].
 
 use qops::quantized::OutQParams;
 use qops::quantized::{Activation, DynamicQuant, PackedLinear, quantize};
@@ -7,10 +7,20 @@ use qtensor_core::{DType, QTensor, Tensor};
 
 use crate::compare::differences;
 use crate::group::Verdict;
+use crate::recurrent;
 use crate::store::{Case, Fallible};
 
-/// How a case may deviate.
-pub const FUSED: &str =
+/// How cases may deviate.
+pub const MAY_DEVIATE: [(&str, &str); 6] = [
+    ("Linear", FUSED),
+    ("LSTM", recurrent::RULE),
+    ("GRU", recurrent::RULE),
+    ("RNNCell", recurrent::RULE),
+    ("LSTMCell", recurrent::RULE),
+    ("GRUCell", recurrent::RULE),
+];
+
+const FUSED: &str =
     "PyTorch's build adds the bias without rounding the product; the sums are the same";
 
 /// The float `y` from `x`, the quantized weights and the bias, bit for bit.
@@ -20,7 +30,7 @@ pub const FUSED: &str =
 /// operation makes of the very sums that our `y` is made of.
 pub fn check(case: &Case) -> Fallible<Verdict> {
     if case.text("module")? != "Linear" {
-        return Ok(Verdict::NotChecked);
+        return recurrent::check(case);
     }
     let (x, w, want) = (case.float("x")?, case.quantized("w_q")?, case.float("y")?);
     let bias = case.float("bias")?;

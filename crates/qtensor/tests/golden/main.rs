@@ -18,6 +18,7 @@ mod linear;
 mod observers;
 mod pointwise;
 mod pooling;
+mod recurrent;
 mod store;
 mod tensor_ops;
 
@@ -39,7 +40,7 @@ const GROUPS: [Group; 11] = [
     checked("flow", flow::check, &flow::MAY_DEVIATE),
     not_checked("fake_quant"),
     not_checked("qat"),
-    checked("dynamic", dynamic::check, &[("Linear", dynamic::FUSED)]),
+    checked("dynamic", dynamic::check, &dynamic::MAY_DEVIATE),
 ];
 
 const fn checked(
