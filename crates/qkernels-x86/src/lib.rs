@@ -11,6 +11,7 @@
 mod adaptive;
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod attention;
 mod cell;
 mod context;
 mod conv;
@@ -44,6 +45,7 @@ mod wide;
 mod winograd;
 
 pub use adaptive::adaptive_avg_pool;
+pub use attention::{AttentionScratch, AttentionShape, attention_f32};
 pub use cell::{Cell, CellState, cell_step};
 pub use context::Context;
 pub use conv::conv;

@@ -10,6 +10,9 @@ use crate::curves::{SERIAL_BELOW, exp};
 use crate::error::{Error, Result, exactly};
 use crate::isa::Work;
 
+/// Elements of which all steps are done before the next ones.
+const BLOCK: usize = 4096;
+
 /// Partial sums of a row.
 const LANES: usize = 16;
 
@@ -151,17 +154,32 @@ impl Work for Softmax<'_> {
     #[inline(always)]
     fn run(self) {
         let Softmax { x, length, out } = self;
-        for (x, out) in x.chunks_exact(length).zip(out.chunks_exact_mut(length)) {
-            let most = greatest(x);
-            for (out, &x) in out.iter_mut().zip(x) {
-                // −∞ stands for what is masked, and has no share at all.
-                let value = exp(x - most);
-                *out = if x == f32::NEG_INFINITY { 0.0 } else { value };
-            }
-            let sum = sum_of(out, |y| y);
-            for out in out.iter_mut() {
-                *out /= sum;
-            }
+        // As many rows at a time as the first-level cache holds.
+        let block = (BLOCK / length).max(1) * length;
+        for (x, out) in x.chunks(block).zip(out.chunks_mut(block)) {
+            out.copy_from_slice(x);
+            softmax_in_place(out, length);
+        }
+    }
+}
+
+/// Softmax of each row. Exponentials are taken of all rows in one loop, because rows may be short.
+#[inline(always)]
+pub(crate) fn softmax_in_place(rows: &mut [f32], length: usize) {
+    for row in rows.chunks_exact_mut(length) {
+        let most = greatest(row);
+        for x in row.iter_mut() {
+            // −∞ stands for what is masked, and has no share at all; NaN where there is nothing else.
+            *x -= most;
+        }
+    }
+    for x in rows.iter_mut() {
+        *x = exp(*x);
+    }
+    for row in rows.chunks_exact_mut(length) {
+        let sum = sum_of(row, |y| y);
+        for y in row.iter_mut() {
+            *y /= sum;
         }
     }
 }

@@ -5,8 +5,8 @@ mod common;
 
 use common::Data;
 use qkernels_x86::{
-    Cell, CellState, Context, Curve, Error, Isa, Tier, cell_step, curve_f32, layer_norm_f32,
-    softmax_f32,
+    AttentionScratch, AttentionShape, Cell, CellState, Context, Curve, Error, Isa, Tier,
+    attention_f32, cell_step, curve_f32, layer_norm_f32, softmax_f32,
 };
 
 const CELLS: [Cell; 4] = [Cell::RnnTanh, Cell::RnnRelu, Cell::Lstm, Cell::Gru];
@@ -193,6 +193,64 @@ fn rows_are_normalized_everywhere() {
                 let want = (v - mean) / (variance + 1e-5).sqrt() * f64::from(weight[i])
                     + f64::from(bias[i]);
                 assert!((f64::from(normal[at]) - want).abs() < 1e-5, "{want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_is_the_same_bits_everywhere() {
+    let mut rng = Data::new(4);
+    for (queries, keys, heads, depth) in
+        [(1, 1, 1, 1), (5, 7, 2, 3), (4, 16, 3, 32), (19, 33, 2, 17)]
+    {
+        let shape = AttentionShape {
+            queries,
+            keys,
+            heads,
+            depth,
+        };
+        let width = heads * depth;
+        let q = floats(&mut rng, queries * width, 2.0);
+        let (k, v) = (
+            floats(&mut rng, keys * width, 2.0),
+            floats(&mut rng, keys * width, 2.0),
+        );
+        let (by_key, by_pair) = (
+            floats(&mut rng, keys, 1.0),
+            floats(&mut rng, queries * keys, 1.0),
+        );
+        let y = everywhere(&format!("{shape:?}"), |context| {
+            // Memory of another call must not matter.
+            let mut scratch = AttentionScratch::default();
+            let mut out = vec![0.0; queries * width];
+            for _ in 0..2 {
+                let masks = [Some(&by_key[..]), Some(&by_pair[..])];
+                attention_f32(context, shape, &q, &k, &v, masks, &mut scratch, &mut out)
+                    .expect("the lengths fit");
+            }
+            out
+        });
+        for head in 0..heads {
+            for query in 0..queries {
+                let dot = |key: usize| -> f64 {
+                    let pairs = (0..depth).map(|d| {
+                        let at = head * depth + d;
+                        f64::from(q[query * width + at]) * f64::from(k[key * width + at])
+                    });
+                    pairs.sum::<f64>() / (depth as f64).sqrt()
+                        + f64::from(by_key[key])
+                        + f64::from(by_pair[query * keys + key])
+                };
+                let weights: Vec<f64> = (0..keys).map(|key| dot(key).exp()).collect();
+                let total: f64 = weights.iter().sum();
+                for d in 0..depth {
+                    let at = head * depth + d;
+                    let values = (0..keys).map(|key| weights[key] * f64::from(v[key * width + at]));
+                    let want = values.sum::<f64>() / total;
+                    let got = f64::from(y[query * width + at]);
+                    assert!((got - want).abs() < 1e-5, "{shape:?}: {got} {want}");
+                }
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Scaled dot-product attention.
 
-use qkernels_x86::{Context, sgemm, softmax_f32};
+use std::cell::RefCell;
+
+use qkernels_x86::{AttentionScratch, AttentionShape, Context, attention_f32};
 use qtensor_core::{MemoryFormat, Tensor};
 use rayon::prelude::*;
 
@@ -9,6 +11,10 @@ use crate::error::{Error, Result};
 use crate::spec::argument;
 
 const OPERATION: &str = "attention";
+
+thread_local! {
+    static SCRATCH: RefCell<AttentionScratch> = RefCell::default();
+}
 
 /// What is added to the scores before they become weights; −∞ hides a key.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,62 +74,29 @@ pub fn attention(
     let dense = [q.contiguous(), k.contiguous(), v.contiguous()];
     let [q, k, v] = dense.each_ref().map(|t| t.as_slice().unwrap_or_default());
     let masks = [mask.keys, mask.pairs].map(|m| m.map(Tensor::to_vec));
-    let depth = width / heads;
     let context = Context::new()?;
-    let serial = Context::with(context.isa, 1);
-    let scale = 1.0 / (depth as f32).sqrt();
-    // One sequence, all heads: scores of a head, then its part of the result.
+    let shape = AttentionShape {
+        queries,
+        keys,
+        heads,
+        depth: width / heads,
+    };
     let sequence = |at: usize, out: &mut [f32]| -> Result<()> {
-        let (q, k, v) = (
-            &q[at * queries * width..],
-            &k[at * keys * width..],
-            &v[at * keys * width..],
-        );
-        let mut scores = vec![0.0; queries * keys];
-        let mut weights = vec![0.0; queries * keys];
-        let mut part = vec![0.0; queries * depth];
-        for head in 0..heads {
-            let (q, k, v) = (&q[head * depth..], &k[head * depth..], &v[head * depth..]);
-            sgemm(
-                1,
-                queries,
-                keys,
-                depth,
-                q,
-                (width, 1),
-                k,
-                (1, width),
-                &mut scores,
-                false,
-            )?;
-            for (query, row) in scores.chunks_exact_mut(keys).enumerate() {
-                row.iter_mut().for_each(|score| *score *= scale);
-                let [by_key, by_pair] = &masks;
-                let added = [
-                    by_key.as_ref().map(|m| &m[at * keys..][..keys]),
-                    by_pair.as_ref().map(|m| &m[query * keys..][..keys]),
-                ];
-                for mask in added.into_iter().flatten() {
-                    row.iter_mut().zip(mask).for_each(|(score, m)| *score += m);
-                }
-            }
-            softmax_f32(&serial, &scores, keys, &mut weights)?;
-            sgemm(
-                1,
-                queries,
-                depth,
-                keys,
-                &weights,
-                (keys, 1),
-                v,
-                (width, 1),
-                &mut part,
-                false,
-            )?;
-            for (out, part) in out.chunks_exact_mut(width).zip(part.chunks_exact(depth)) {
-                out[head * depth..][..depth].copy_from_slice(part);
-            }
-        }
+        let (own, other) = (queries * width, keys * width);
+        let by_key = masks[0].as_ref().map(|m| &m[at * keys..][..keys]);
+        // Taken out of its cell and put back, so that its memory is kept from call to call.
+        let mut scratch = SCRATCH.take();
+        attention_f32(
+            &context,
+            shape,
+            &q[at * own..][..own],
+            &k[at * other..][..other],
+            &v[at * other..][..other],
+            [by_key, masks[1].as_deref()],
+            &mut scratch,
+            out,
+        )?;
+        SCRATCH.set(scratch);
         Ok(())
     };
     Tensor::build(&[batch, queries, width], MemoryFormat::Contiguous, |out| {
