@@ -9,8 +9,8 @@ use crate::requant::Requant;
 /// Rows of a tile whose sums are converted apart.
 const CONVERTED_ROWS: usize = 12;
 
-/// The sums of such a tile: at most four panels, whatever the tier.
-const TILE_SUMS: usize = CONVERTED_ROWS * 64;
+/// The sums of such a tile: at most four panels, or 32 rows by two panels.
+const TILE_SUMS: usize = 1024;
 
 /// Start values of a tile whose sums start at zero.
 static ZEROS: [i32; 64] = [0; 64];

@@ -30,6 +30,9 @@ pub(crate) const TILE: usize = 16;
 /// Tiles of activations and panels of weights multiplied together.
 pub(crate) const SIDE: usize = 2;
 
+/// Lines of weights that a step fetches for later.
+pub(crate) const FETCHED: usize = 16;
+
 /// Proof that this CPU has AMX and that the system lets this process use it.
 #[derive(Clone, Copy)]
 pub(crate) struct Amx(Isa);
@@ -168,7 +171,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The sums of up to two tiles by two panels: `[tile][row][column]`.
+/// The sums of up to two tiles, one below the other, by two panels: `[row][column]`.
 #[repr(C, align(64))]
 pub(crate) struct Sums([i32; SIDE * TILE * SIDE * PANEL]);
 
@@ -182,10 +185,11 @@ impl Sums {
     }
 }
 
-/// The steps of a product: `$setup` clears the sums, `$step` loads and multiplies, `$store` writes the sums.
+/// The steps of a product: `$setup` clears the sums, `$step` loads and multiplies. `$unused` is a comment with the
+/// operands that do not occur.
 macro_rules! product {
-    ($args:expr, $sums:expr; $($setup:literal)*; $($step:literal)*; $($store:literal)*) => {{
-        let Args { a, step, offsets, count, b, panel, advance } = $args;
+    ($args:expr; $($setup:literal)*; $($step:literal)*; $($unused:literal)*) => {{
+        let Args { a, step, offsets, count, b, panel, advance, next } = $args;
         asm!(
             $($setup,)*
             "2:",
@@ -195,7 +199,7 @@ macro_rules! product {
             "add {offsets}, 8",
             "dec {count}",
             "jnz 2b",
-            $($store,)*
+            $($unused,)*
             a0 = in(reg) a[0],
             a1 = in(reg) a[1],
             step = in(reg) step,
@@ -205,10 +209,10 @@ macro_rules! product {
             panel = in(reg) panel,
             advance = in(reg) advance,
             line = in(reg) 64usize,
-            sums = in(reg) $sums,
             at = out(reg) _,
             tile = out(reg) _,
-            options(nostack)
+            next = inout(reg) next => _,
+            options(nostack, readonly)
         )
     }};
 }
@@ -229,10 +233,16 @@ struct Args {
     panel: usize,
     /// Bytes from step to step.
     advance: usize,
+    /// Weights to fetch meanwhile.
+    next: *const u8,
 }
 
 impl Tiles {
-    /// Multiplies the tiles of `source` that begin at `starts` by the weights of one or two panels.
+    /// Multiplies the tiles of `source` that begin at `starts` by the lines of one or two panels. The sums stay in
+    /// tiles until [`Tiles::store`].
+    ///
+    /// The first lines of `next`, sixteen for each step, are fetched into the second-level cache meanwhile, if these are
+    /// two tiles by two panels.
     ///
     /// # Panics
     /// Unless the source was made for these tiles, both starts leave the tile within it, and there is a
@@ -242,13 +252,13 @@ impl Tiles {
         source: &Source,
         starts: &[usize],
         lines: &[Line],
-        sums: &mut Sums,
+        panels: usize,
+        next: &[Line],
     ) {
         assert!((source.height, source.quads) == (self.height, self.quads));
         assert!((1..=SIDE).contains(&starts.len()));
         assert!(starts.iter().all(|&start| start < source.end));
         let depth = source.offsets.len() * self.quads;
-        let panels = lines.len() / depth;
         assert!((1..=SIDE).contains(&panels) && panels * depth == lines.len());
         let base = source.bytes.as_ptr();
         let at = |start: usize| base.wrapping_add(start);
@@ -260,24 +270,22 @@ impl Tiles {
             b: lines.as_ptr().cast(),
             panel: depth * size_of::<Line>(),
             advance: self.quads * size_of::<Line>(),
+            next: next.as_ptr().cast(),
         };
-        let sums = sums.0.as_mut_ptr();
         // SAFETY: the configuration proves the instructions. `Source::new` asserted that a tile which begins
         // below its end is within its bytes with all its products, and the starts do. There are offsets for
-        // all steps, lines of `quads` for each of them in each panel, and sums for two tiles by two panels.
-        // No register is changed but the declared ones and tiles, which only this file uses.
+        // all steps, and lines of `quads` for each of them in each panel. No register is changed but the declared ones and tiles, which only this file uses.
         unsafe {
             match (starts.len(), panels) {
-                (1, 1) => product!(args, sums;
+                (1, 1) => product!(args;
                     "tilezero tmm0";
                     "lea {tile}, [{a0} + {at}]"
                     "tileloadd tmm4, [{tile} + {step}]"
                     "tileloadd tmm6, [{b} + {line}]"
                     "tdpbusd tmm0, tmm4, tmm6";
-                    "tilestored [{sums} + {line}*2], tmm0"
-                    "/* {a1} {panel} */"
+                    "/* {a1} {panel} {next} */"
                 ),
-                (1, _) => product!(args, sums;
+                (1, _) => product!(args;
                     "tilezero tmm0"
                     "tilezero tmm1";
                     "lea {tile}, [{a0} + {at}]"
@@ -287,11 +295,9 @@ impl Tiles {
                     "lea {tile}, [{b} + {panel}]"
                     "tileloadd tmm7, [{tile} + {line}]"
                     "tdpbusd tmm1, tmm4, tmm7";
-                    "tilestored [{sums} + {line}*2], tmm0"
-                    "tilestored [{sums} + {line}*2 + 64], tmm1"
-                    "/* {a1} */"
+                    "/* {a1} {next} */"
                 ),
-                (_, 1) => product!(args, sums;
+                (_, 1) => product!(args;
                     "tilezero tmm0"
                     "tilezero tmm2";
                     "lea {tile}, [{a0} + {at}]"
@@ -301,11 +307,9 @@ impl Tiles {
                     "lea {tile}, [{a1} + {at}]"
                     "tileloadd tmm5, [{tile} + {step}]"
                     "tdpbusd tmm2, tmm5, tmm6";
-                    "tilestored [{sums} + {line}*2], tmm0"
-                    "tilestored [{sums} + {line}*2 + 2048], tmm2"
-                    "/* {panel} */"
+                    "/* {panel} {next} */"
                 ),
-                _ => product!(args, sums;
+                (_, _) if next.is_empty() => product!(args;
                     "tilezero tmm0"
                     "tilezero tmm1"
                     "tilezero tmm2"
@@ -321,30 +325,74 @@ impl Tiles {
                     "tileloadd tmm5, [{tile} + {step}]"
                     "tdpbusd tmm2, tmm5, tmm6"
                     "tdpbusd tmm3, tmm5, tmm7";
-                    "tilestored [{sums} + {line}*2], tmm0"
-                    "tilestored [{sums} + {line}*2 + 64], tmm1"
-                    "tilestored [{sums} + {line}*2 + 2048], tmm2"
-                    "tilestored [{sums} + {line}*2 + 2112], tmm3"
+                    "/* {next} */"
+                ),
+                _ => product!(args;
+                    "tilezero tmm0"
+                    "tilezero tmm1"
+                    "tilezero tmm2"
+                    "tilezero tmm3";
+                    "lea {tile}, [{a0} + {at}]"
+                    "tileloadd tmm6, [{b} + {line}]"
+                    "tileloadd tmm4, [{tile} + {step}]"
+                    "tdpbusd tmm0, tmm4, tmm6"
+                    "lea {tile}, [{b} + {panel}]"
+                    "tileloadd tmm7, [{tile} + {line}]"
+                    "tdpbusd tmm1, tmm4, tmm7"
+                    "lea {tile}, [{a1} + {at}]"
+                    "tileloadd tmm5, [{tile} + {step}]"
+                    "tdpbusd tmm2, tmm5, tmm6"
+                    "tdpbusd tmm3, tmm5, tmm7"
+                    "prefetcht1 [{next} + 0]"
+                    "prefetcht1 [{next} + 64]"
+                    "prefetcht1 [{next} + 128]"
+                    "prefetcht1 [{next} + 192]"
+                    "prefetcht1 [{next} + 256]"
+                    "prefetcht1 [{next} + 320]"
+                    "prefetcht1 [{next} + 384]"
+                    "prefetcht1 [{next} + 448]"
+                    "prefetcht1 [{next} + 512]"
+                    "prefetcht1 [{next} + 576]"
+                    "prefetcht1 [{next} + 640]"
+                    "prefetcht1 [{next} + 704]"
+                    "prefetcht1 [{next} + 768]"
+                    "prefetcht1 [{next} + 832]"
+                    "prefetcht1 [{next} + 896]"
+                    "prefetcht1 [{next} + 960]"
+                    "add {next}, 1024";
                 ),
             }
         }
     }
 
-    /// Makes results of `height` rows of the sums of tile `tile`, from row `first` on; those of as many panels as
-    /// `epilogue` has columns for.
-    pub(crate) fn finish(
-        &self,
-        sums: &Sums,
-        tile: usize,
-        first: usize,
-        height: usize,
-        mut epilogue: Epilogue,
-    ) {
-        assert!((1..=TILE).contains(&height) && first <= TILE - height && tile < SIDE);
+    /// Writes what the last product left: the sums of its tiles by its panels, and old ones of others.
+    ///
+    /// The sums before are best read between the product and this: what is stored can be read some time later only.
+    pub(crate) fn store(&self, sums: &mut Sums) {
+        let sums = sums.0.as_mut_ptr();
+        // SAFETY: the tiles are configured; there is room for two by two of them, of `height` rows each, with `PITCH`
+        // sums from row to row.
+        unsafe {
+            asm!(
+                "tilestored [{upper} + {pitch}], tmm0",
+                "tilestored [{upper} + {pitch} + 64], tmm1",
+                "tilestored [{lower} + {pitch}], tmm2",
+                "tilestored [{lower} + {pitch} + 64], tmm3",
+                upper = in(reg) sums,
+                lower = in(reg) sums.add(self.height * PITCH),
+                pitch = in(reg) PITCH * size_of::<i32>(),
+                options(nostack)
+            );
+        }
+    }
+
+    /// Makes results of `height` rows of the sums, from row `first` on, for as many panels as `epilogue` has columns for.
+    pub(crate) fn finish(&self, sums: &Sums, first: usize, height: usize, mut epilogue: Epilogue) {
+        assert!((1..=SIDE * TILE).contains(&height) && first <= SIDE * TILE - height);
         assert!(epilogue.start_stride == 0, "all rows start alike");
         let panels = if epilogue.columns > PANEL { 2 } else { 1 };
         epilogue.check(height, panels);
-        let sums = &sums.0[(tile * TILE + first) * PITCH..][..height * PITCH];
+        let sums = &sums.0[first * PITCH..][..height * PITCH];
         debug_assert!(self.amx.0.tier() == Tier::Amx);
         // SAFETY: the tier of the token includes AVX-512 F, BW and VL; `check` and the slice assert the lengths.
         unsafe { rows(sums, height, panels, &mut epilogue) };
