@@ -23,7 +23,7 @@ use crate::finish::Finish;
 use crate::isa::Isa;
 use crate::isa::amx::{Amx, FETCHED, SIDE, Source, Sums, TILE, Tiles};
 use crate::pack::{Dense, Line, PANEL, QUAD};
-use crate::padded::with_padding;
+use crate::padded::{with_band, with_padding};
 use crate::plan::{self, balanced};
 use crate::shape::ConvShape;
 
@@ -42,6 +42,9 @@ const WEIGHT_BYTES: usize = 640 << 10;
 /// Bytes of activations and results of a block: of the first-level cache if weights stay in the second one, else
 /// of the second-level cache, so that weights are fetched once.
 const BLOCK_BYTES: [usize; 2] = [24 << 10, 512 << 10];
+
+/// Bytes of input that are padded at a time: part of the second-level cache.
+const BAND_BYTES: usize = 256 << 10;
 
 #[derive(Default)]
 struct Scratch {
@@ -78,14 +81,62 @@ pub(crate) fn conv<F: Finish>(
     zero_point: u8,
     out: &mut [F::Out],
 ) {
+    let dense = job.dense;
     if shape.padding == [0; 3] {
-        let geometry = Geometry::windows(shape, job.dense.row_run);
+        let geometry = Geometry::windows(shape, dense.row_run);
         return run(amx, ctx, job, x, &geometry, out);
     }
-    with_padding(x, shape, zero_point, QUAD, |x, shape| {
-        let geometry = Geometry::windows(shape, job.dense.row_run);
-        run(amx, ctx, job, x, &geometry, out);
+    let pieces = ctx.pieces(shape.macs(), plan::SERIAL_BELOW);
+    let step = shape.stride[2] * shape.in_channels;
+    if shape.input[0] != 1 || splits_columns(dense, pieces, shape.output_rows(), step) {
+        return with_padding(x, shape, zero_point, QUAD, |x, shape| {
+            let geometry = Geometry::windows(shape, dense.row_run);
+            run(amx, ctx, job, x, &geometry, out);
+        });
+    }
+    let row = shape.output()[2];
+    let line = row * dense.groups * dense.columns;
+    let lines = shape.output_rows() / row;
+    Context::chunks(out, lines.div_ceil(pieces).max(1) * line, |index, out| {
+        let (mut first, mut out) = (index / line, out);
+        while !out.is_empty() {
+            let (images, padded, count) = band(shape, first, out.len() / line);
+            let (now, later) = out.split_at_mut(count * line);
+            with_band(x, shape, (images, padded), zero_point, QUAD, |x, shape| {
+                let geometry = Geometry::windows(shape, dense.row_run);
+                let part = Part {
+                    panels: 0..dense.panels(),
+                    out: now,
+                    stride: dense.groups * dense.columns,
+                };
+                let first_row = first * row;
+                let job = Job { first_row, ..job };
+                serial(amx, job, x, &geometry, 0..count * row, part);
+            });
+            (first, out) = (first + count, later);
+        }
     });
+}
+
+/// Images and padded lines under the next output lines, of at most `most`, and how many lines these are: of as many
+/// images as a band takes, or of part of one.
+fn band(shape: &ConvShape, first: usize, most: usize) -> (Range<usize>, Range<usize>, usize) {
+    let [_, height, width] = shape.input;
+    let lines = shape.output()[1];
+    let padded = height + 2 * shape.padding[1];
+    let line_bytes = (width + 2 * shape.padding[2]) * shape.in_channels;
+    let (image, line) = (first / lines, first % lines);
+    let fit = BAND_BYTES / (line_bytes * padded);
+    let whole = (most / lines).min(fit);
+    if line == 0 && whole > 0 {
+        return (image..image + whole, 0..padded, whole * lines);
+    }
+    let reach = (shape.kernel[1] - 1) * shape.dilation[1] + 1;
+    let (stride, room) = (shape.stride[1], BAND_BYTES / line_bytes);
+    let count = (room.saturating_sub(reach) / stride + 1).min(most.min(lines - line));
+    let begin = line * stride;
+    let end = begin + (count - 1) * stride + reach;
+    (image..image + 1, begin..end, count)
 }
 
 /// Quads of a step: the most that divide a segment evenly, so that no step reads beyond it.
@@ -108,17 +159,8 @@ pub(crate) fn run<F: Finish>(
     let rows = geometry.total;
     let depth = dense.segments * dense.channels;
     let pieces = ctx.pieces(rows as u64 * (width * depth) as u64, plan::SERIAL_BELOW);
-    let serial = |rows: Range<usize>, part: Part<F::Out>| {
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.placement.place(geometry, rows);
-            let height = scratch.placement.height();
-            amx.with_tiles(height, step_quads(dense.quads()), |tiles| {
-                multiply(tiles, job, x, geometry, scratch, part);
-            });
-        });
-    };
-    let weights_rule = width * depth > rows * (width + geometry.rows[1]);
-    if pieces > 1 && dense.groups == 1 && dense.panels() >= SIDE * pieces && weights_rule {
+    let serial = |rows: Range<usize>, part: Part<F::Out>| serial(amx, job, x, geometry, rows, part);
+    if splits_columns(dense, pieces, rows, geometry.rows[1]) {
         return by_columns::<F>(pieces, dense, rows, out, |part| serial(0..rows, part));
     }
     // Whole lines, unless there is but one.
@@ -140,7 +182,32 @@ pub(crate) fn run<F: Finish>(
     });
 }
 
-/// Computes the rows that were placed, on the calling thread.
+/// Whether threads share out panels of weights, because these are more than the activations.
+fn splits_columns(dense: &Dense, pieces: usize, rows: usize, step: usize) -> bool {
+    let weights = dense.columns * dense.segments * dense.channels;
+    let enough = dense.groups == 1 && dense.panels() >= SIDE * pieces;
+    pieces > 1 && enough && weights > rows * (dense.columns + step)
+}
+
+/// Computes some rows on the calling thread.
+fn serial<F: Finish>(
+    amx: Amx,
+    job: Job<F>,
+    x: &[u8],
+    geometry: &Geometry,
+    rows: Range<usize>,
+    part: Part<F::Out>,
+) {
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.placement.place(geometry, rows);
+        let height = scratch.placement.height();
+        amx.with_tiles(height, step_quads(job.dense.quads()), |tiles| {
+            multiply(tiles, job, x, geometry, scratch, part);
+        });
+    });
+}
+
+/// Computes the rows that were placed.
 fn multiply<F: Finish>(
     tiles: &Tiles,
     job: Job<F>,

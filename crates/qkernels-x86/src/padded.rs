@@ -4,6 +4,7 @@
 //! copy of the image, which is small because its channels are few, makes all of them plain runs of bytes.
 
 use core::cell::RefCell;
+use core::ops::Range;
 
 use crate::shape::ConvShape;
 
@@ -19,36 +20,52 @@ pub(crate) fn with_padding<T>(
     slack: usize,
     work: impl FnOnce(&[u8], &ConvShape) -> T,
 ) -> T {
+    let height = shape.input[1] + 2 * shape.padding[1];
+    let all = (0..shape.batch, 0..height);
+    with_band(x, shape, all, zero_point, slack, work)
+}
+
+/// [`with_padding`] for some images, and some lines of each of their padded planes.
+pub(crate) fn with_band<T>(
+    x: &[u8],
+    shape: &ConvShape,
+    (images, lines): (Range<usize>, Range<usize>),
+    zero_point: u8,
+    slack: usize,
+    work: impl FnOnce(&[u8], &ConvShape) -> T,
+) -> T {
     let [depth, height, width] = shape.input;
     let [over, above, left] = shape.padding;
-    let padded = ConvShape {
-        input: core::array::from_fn(|axis| shape.input[axis] + 2 * shape.padding[axis]),
+    let band = ConvShape {
+        batch: images.len(),
+        input: [depth + 2 * over, lines.len(), width + 2 * left],
         padding: [0; 3],
         ..*shape
     };
-    let [_, padded_height, padded_width] = padded.input;
-    let (line, plane) = (
-        padded_width * shape.in_channels,
-        padded_height * padded_width,
-    );
+    let (row, edge) = (width * shape.in_channels, left * shape.in_channels);
     // Taken out of its cell, because rayon may run other work on this thread while it waits.
     let mut copy = COPY.take();
-    copy.clear();
-    copy.resize(padded.input_len() + slack, zero_point);
-    for (index, row) in x[..shape.input_len()]
-        .chunks_exact(width * shape.in_channels)
-        .enumerate()
-    {
-        let (image, d, h) = (
-            index / height / depth,
-            index / height % depth,
-            index % height,
-        );
-        let plane_index = image * padded.input[0] + over + d;
-        let start = plane_index * plane * shape.in_channels + (above + h) * line;
-        copy[start + left * shape.in_channels..][..row.len()].copy_from_slice(row);
+    let len = band.input_len() + slack;
+    copy.resize(copy.len().max(len), 0);
+    let mut padded = copy.chunks_exact_mut(row + 2 * edge);
+    for image in images {
+        for d in 0..band.input[0] {
+            for (h, out) in lines.clone().zip(&mut padded) {
+                let source = d.checked_sub(over).zip(h.checked_sub(above));
+                let source = source.filter(|&(d, h)| d < depth && h < height);
+                let Some((d, h)) = source else {
+                    out.fill(zero_point);
+                    continue;
+                };
+                let at = ((image * depth + d) * height + h) * row;
+                out[..edge].fill(zero_point);
+                out[edge..edge + row].copy_from_slice(&x[at..at + row]);
+                out[edge + row..].fill(zero_point);
+            }
+        }
     }
-    let result = work(&copy, &padded);
+    copy[len - slack..len].fill(zero_point);
+    let result = work(&copy[..len], &band);
     COPY.set(copy);
     result
 }
@@ -80,5 +97,13 @@ mod tests {
         ];
         assert_eq!((copy.as_slice(), padded.input), (&want[..], [1, 3, 4]));
         assert_eq!((padded.padding, padded.output()), ([0; 3], shape.output()));
+
+        // A shorter copy after a longer one, of the second image's upper line of padding and its only line.
+        let band = (1..2, 0..2);
+        let (copy, band) = with_band(&[1, 2, 3, 4], &shape, band, 8, 1, |x, shape| {
+            (x.to_vec(), *shape)
+        });
+        assert_eq!(copy, [8, 8, 8, 8, 8, 3, 4, 8, 8]);
+        assert_eq!((band.batch, band.input), (1, [1, 2, 4]));
     }
 }
