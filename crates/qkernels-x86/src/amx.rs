@@ -71,6 +71,18 @@ pub(crate) fn worthwhile(
     Amx::of(isa).filter(|_| worth)
 }
 
+/// Whether the padding is not many times the input and output, as absurd sizes would make it.
+pub(crate) fn affordable(shape: &ConvShape) -> bool {
+    let output = shape.output_rows() * shape.out_channels;
+    let allowed = 4 * (shape.input_len() + output) + (1 << 20);
+    let sizes = (0..3).map(|axis| 2 * shape.padding[axis] + shape.input[axis]);
+    let pixels = shape.batch * shape.in_channels;
+    let padded = sizes.fold(Some(pixels), |all: Option<usize>, size| {
+        all?.checked_mul(size)
+    });
+    padded.is_some_and(|padded| padded <= allowed)
+}
+
 /// A convolution that is worth its while, with the padding copied around the input if there is any.
 pub(crate) fn conv<F: Finish>(
     amx: Amx,
@@ -88,7 +100,8 @@ pub(crate) fn conv<F: Finish>(
     }
     let pieces = ctx.pieces(shape.macs(), plan::SERIAL_BELOW);
     let step = shape.stride[2] * shape.in_channels;
-    if shape.input[0] != 1 || splits_columns(dense, pieces, shape.output_rows(), step) {
+    let flat = shape.input[0] == 1 && shape.padding[0] == 0;
+    if !flat || splits_columns(dense, pieces, shape.output_rows(), step) {
         return with_padding(x, shape, zero_point, QUAD, |x, shape| {
             let geometry = Geometry::windows(shape, dense.row_run);
             run(amx, ctx, job, x, &geometry, out);

@@ -159,7 +159,9 @@ fn sweep<F: Finish>(
         return linear::rows(ctx, x, rows, dense, zero_point, finish, out);
     }
     #[cfg(target_arch = "x86_64")]
-    if let Some(amx) = amx::worthwhile(ctx.isa, dense, rows, shape.input_len(), x) {
+    if let Some(amx) = amx::worthwhile(ctx.isa, dense, rows, shape.input_len(), x)
+        && amx::affordable(shape)
+    {
         let job = Job::new(ctx, dense, finish);
         return amx::conv(amx, ctx, job, x, shape, zero_point, out);
     }

@@ -64,6 +64,48 @@ fn every_padding_stride_and_dilation_is_exact() {
 }
 
 #[test]
+fn images_of_many_lines_and_batches_are_exact() {
+    let mut data = Data::new(11);
+    // More bytes than are padded at a time, with more lines than bands and pieces divide.
+    check_conv(&mut data, &square([64, 9], 71, 3, 1, 1));
+    check_conv(&mut data, &square([40, 17], 91, 3, 2, 1));
+    check_conv(&mut data, &square([3, 20], 120, 7, 2, 3));
+    // Several images, whose narrow lines are computed together, and a batch of bands.
+    for (batch, size, channels) in [(1, 7, 32), (3, 7, 64), (5, 5, 16), (2, 14, 48), (9, 28, 64)] {
+        for stride in [1, 2] {
+            let shape = ConvShape {
+                batch,
+                ..square([channels, 33], size, 3, stride, 1)
+            };
+            check_conv(&mut data, &shape);
+        }
+    }
+    // Planes of padding above and below the only one.
+    let shape = ConvShape {
+        kernel: [2, 3, 3],
+        padding: [1, 1, 1],
+        ..square([32, 8], 9, 3, 1, 1)
+    };
+    check_conv(&mut data, &shape);
+    // Weights that are more than the activations: threads share out their columns.
+    check_conv(&mut data, &square([64, 256], 7, 3, 1, 1));
+    check_conv(&mut data, &square([256, 528], 7, 1, 1, 0));
+}
+
+#[test]
+fn padding_of_many_times_the_image_is_exact() {
+    let mut data = Data::new(12);
+    for padding in [200, 3000] {
+        let shape = ConvShape {
+            kernel: [1, 3, 3],
+            stride: [1, 3 * padding / 4, 3 * padding / 4],
+            ..square([32, 16], 4, 3, 1, padding)
+        };
+        check_conv(&mut data, &shape);
+    }
+}
+
+#[test]
 fn kernels_larger_than_the_image_are_exact() {
     let mut data = Data::new(9);
     for channels in [1, 3, 16, 18] {

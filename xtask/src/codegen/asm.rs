@@ -27,6 +27,8 @@ pub enum Register {
     Xmm,
     Ymm,
     Zmm,
+    /// A tile of AMX.
+    Tmm,
 }
 
 impl Register {
@@ -36,6 +38,7 @@ impl Register {
             Register::Xmm => "xmm",
             Register::Ymm => "ymm",
             Register::Zmm => "zmm",
+            Register::Tmm => "tmm",
         }
     }
 }
@@ -125,7 +128,7 @@ impl Instruction {
 
     /// The widest vector register among the operands, addresses left out.
     pub fn vector(&self) -> Option<Register> {
-        [Register::Zmm, Register::Ymm, Register::Xmm]
+        [Register::Tmm, Register::Zmm, Register::Ymm, Register::Xmm]
             .into_iter()
             .find(|register| {
                 let start = format!("%{}", register.name());

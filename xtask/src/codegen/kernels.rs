@@ -29,6 +29,10 @@ impl Kernel {
     }
 }
 
+const TDPBUSD: Dot = Dot {
+    mnemonic: "tdpbusd",
+    register: Register::Tmm,
+};
 const VPDPBUSD_ZMM: Dot = Dot {
     mnemonic: "vpdpbusd",
     register: Register::Zmm,
@@ -71,10 +75,17 @@ const ONE: &str = "a result waits for its neighbours before they are packed";
 const MANY: &str = "sixteen registers do not hold the weights, a column and all sums";
 
 /// Functions that hold dot products and are not kernels.
-pub const NOT_KERNELS: &[&str] = &["reference::*", "isa::peak::*", "<isa::Isa>::measure_peak"];
+pub const NOT_KERNELS: &[&str] = &[
+    "reference::*",
+    "isa::amx::peak",
+    "isa::peak::*",
+    "<isa::Isa>::measure_peak",
+];
 
 /// Every kernel.
 pub const KERNELS: &[Kernel] = &[
+    // AMX: two tiles by two panels.
+    kernel("<isa::amx::Tiles>::multiply", 2..=2, TDPBUSD, 2),
     // AVX-512 VNNI, one product for each row and panel. The lower tiles stand in one function, whose
     // greatest loop is that of eight rows.
     kernel("isa::avx512vnni::by_height::<1>", 8..=8, VPDPBUSD_ZMM, 1),

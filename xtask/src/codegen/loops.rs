@@ -10,6 +10,7 @@ const DOT_PRODUCTS: &[&str] = &[
     "vpdpwssd",
     "vpmaddwd",
     "pmaddwd",
+    "tdpbusd",
 ];
 
 /// A dot product instruction on registers of one width.

@@ -172,3 +172,116 @@ fn flat_pitch(geometry: &Geometry, lines: &Range<usize>) -> Option<usize> {
     }
     (flat < cut).then_some(pitch)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::ConvShape;
+
+    /// Where each row of the output lies in the input, by the runs of all pairs; rows between lines are left out.
+    fn rows(geometry: &Geometry, range: Range<usize>) -> Vec<Option<usize>> {
+        let mut placement = Placement::default();
+        placement.place(geometry, range.clone());
+        let mut found = vec![None; geometry.total];
+        for pair in placement.pairs() {
+            assert!((1..=SIDE).contains(&pair.starts().len()));
+            for run in placement.runs(pair) {
+                for i in 0..run.count {
+                    let (tile, within) = (
+                        (run.first + i) / placement.height(),
+                        (run.first + i) % placement.height(),
+                    );
+                    let at = pair.starts()[tile] + within * geometry.rows[1];
+                    let before = found[run.row + i].replace(at);
+                    assert!(
+                        before.is_none_or(|before| before == at),
+                        "row {}",
+                        run.row + i
+                    );
+                }
+            }
+        }
+        let outside = |row: &usize| !range.contains(row);
+        assert!(
+            (0..geometry.total)
+                .filter(outside)
+                .all(|row| found[row].is_none())
+        );
+        found
+    }
+
+    fn shape(batch: usize, size: [usize; 2], kernel: usize, stride: usize) -> ConvShape {
+        ConvShape {
+            batch,
+            in_channels: 5,
+            out_channels: 1,
+            groups: 1,
+            input: [1, size[0], size[1]],
+            kernel: [1, kernel, kernel],
+            stride: [1, stride, stride],
+            padding: [0; 3],
+            dilation: [1; 3],
+        }
+    }
+
+    #[test]
+    fn every_row_of_a_matrix_is_placed_where_it_lies() {
+        for m in 4..150 {
+            let geometry = Geometry::matrix(m, 7);
+            for range in [0..m, 0..m / 2, m / 2..m] {
+                let found = rows(&geometry, range.clone());
+                for row in range {
+                    assert_eq!(found[row], Some(row * 7), "row {row} of {m}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_window_is_placed_where_it_begins() {
+        for batch in 1..3 {
+            for size in [[3, 3], [9, 9], [9, 16], [12, 40], [5, 18]] {
+                for (kernel, stride) in [(1, 1), (3, 1), (3, 2), (2, 3)] {
+                    let shape = shape(batch, size, kernel, stride);
+                    let geometry = Geometry::windows(&shape, false);
+                    let [_, height, width] = shape.output();
+                    let lines = batch * height;
+                    for range in [0..lines, 0..lines.div_ceil(2), lines / 2..lines] {
+                        let found = rows(&geometry, range.start * width..range.end * width);
+                        for row in range.start * width..range.end * width {
+                            let (line, w) = (row / width, row % width);
+                            let (image, h) = (line / height, line % height);
+                            let pixel = (image * size[0] + h * stride) * size[1] + w * stride;
+                            assert_eq!(found[row], Some(pixel * 5), "row {row} of {shape:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn narrow_lines_share_tiles_and_wide_ones_do_not() {
+        // Seven windows on lines of nine pixels: 61 rows make four tiles instead of seven.
+        let narrow = Geometry::windows(&shape(1, [9, 9], 3, 1), false);
+        let mut placement = Placement::default();
+        placement.place(&narrow, 0..49);
+        let tiles = |placement: &Placement| -> usize {
+            placement
+                .pairs()
+                .iter()
+                .map(|pair| pair.starts().len())
+                .sum()
+        };
+        assert_eq!((placement.height(), tiles(&placement)), (16, 4));
+        let wide = Geometry::windows(&shape(1, [16, 16], 3, 1), false);
+        placement.place(&wide, 0..196);
+        assert_eq!((placement.height(), tiles(&placement)), (14, 14));
+        // Tiles of neighbouring lines are one run.
+        let runs = placement
+            .pairs()
+            .iter()
+            .map(|pair| placement.runs(pair).len());
+        assert!(runs.eq([1; 7]));
+    }
+}
