@@ -15,12 +15,13 @@
 //! registers that a compiler uses, so that they keep what they hold from one piece of assembly to the next.
 #![allow(unsafe_code)]
 
+mod results;
+
 use core::arch::asm;
-use core::arch::x86_64::*;
 use core::cell::Cell;
 use core::marker::PhantomData;
 
-use super::tile::{Epilogue, Output};
+use super::tile::Epilogue;
 use super::{Isa, Tier};
 use crate::pack::{Line, PANEL, QUAD};
 
@@ -395,7 +396,7 @@ impl Tiles {
         let sums = &sums.0[first * PITCH..][..height * PITCH];
         debug_assert!(self.amx.0.tier() == Tier::Amx);
         // SAFETY: the tier of the token includes AVX-512 F, BW and VL; `check` and the slice assert the lengths.
-        unsafe { rows(sums, height, panels, &mut epilogue) };
+        unsafe { results::rows(sums, height, panels, &mut epilogue) };
     }
 }
 
@@ -422,81 +423,4 @@ pub(super) fn peak(isa: Isa) -> u64 {
         }
     });
     ROUNDS * 4 * (TILE * PANEL * TILE * QUAD) as u64
-}
-
-/// # Safety
-/// Needs AVX-512 F, BW and VL, sums of `height` rows, and an epilogue that was checked for as many rows and
-/// `panels`, 1 or 2, panels.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn rows(sums: &[i32], height: usize, panels: usize, epilogue: &mut Epilogue) {
-    let sums = sums.as_ptr();
-    let mut start = [_mm512_setzero_si512(); SIDE];
-    for (n, start) in start.iter_mut().enumerate().take(panels) {
-        // SAFETY: `check` asserted sixteen start values for every panel.
-        *start = unsafe { _mm512_loadu_si512(epilogue.start.as_ptr().add(n * PANEL).cast()) };
-    }
-    let stride = epilogue.stride;
-    let (multipliers, range, out) = match &mut epilogue.output {
-        Output::Bytes {
-            multipliers,
-            range,
-            out,
-        } => (multipliers.as_ptr(), *range, out.as_mut_ptr()),
-        Output::Sums(out) => {
-            let out = out.as_mut_ptr();
-            for m in 0..height {
-                for (n, start) in start.iter().enumerate().take(panels) {
-                    // SAFETY: there are sums of all rows, and `check` asserted room for all columns of the panels.
-                    unsafe {
-                        let sum = _mm512_load_si512(sums.add(m * PITCH + n * PANEL).cast());
-                        let out = out.add(m * stride + n * PANEL);
-                        _mm512_storeu_si512(out.cast(), _mm512_add_epi32(sum, *start));
-                    }
-                }
-            }
-            return;
-        }
-    };
-    let mut factors = [_mm512_setzero_ps(); SIDE];
-    for (n, factor) in factors.iter_mut().enumerate().take(panels) {
-        // SAFETY: `check` asserted sixteen multipliers for every panel.
-        *factor = unsafe { _mm512_loadu_ps(multipliers.add(n * PANEL)) };
-    }
-    let (_, hi) = range.float_bounds();
-    let hi = _mm512_set1_ps(hi);
-    let zero_point = _mm512_set1_epi16(range.zero_point as i16);
-    let lo = _mm512_set1_epi8(range.lo as i8);
-    // Packing works within 128-bit lanes: dword `4 * lane + 2 * row + panel` holds columns of that panel.
-    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    let columns = u32::MAX >> (32 - epilogue.columns);
-    // Far below the range, packing saturates; the bound from above is needed before the conversion, which overflows.
-    let scale = |m: usize, n: usize| {
-        // SAFETY: there are sums of all rows, 64 bytes at a time.
-        let sum = unsafe { _mm512_load_si512(sums.add(m * PITCH + n * PANEL).cast()) };
-        let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, start[n]));
-        _mm512_cvtps_epi32(_mm512_min_ps(_mm512_mul_ps(sum, factors[n]), hi))
-    };
-    for m in (0..height).step_by(2) {
-        // The last row of an odd number takes both places.
-        let next = (m + 1).min(height - 1);
-        let low = _mm512_packs_epi32(scale(m, 0), scale(m, 1));
-        let high = _mm512_packs_epi32(scale(next, 0), scale(next, 1));
-        let low = _mm512_adds_epi16(low, zero_point);
-        let high = _mm512_adds_epi16(high, zero_point);
-        let bytes = _mm512_max_epu8(_mm512_packus_epi16(low, high), lo);
-        let bytes = _mm512_permutexvar_epi32(order, bytes);
-        // SAFETY: `check` asserted `columns` writable bytes in each row, and the mask selects no others.
-        unsafe {
-            _mm256_mask_storeu_epi8(
-                out.add(m * stride).cast(),
-                columns,
-                _mm512_castsi512_si256(bytes),
-            );
-            _mm256_mask_storeu_epi8(
-                out.add(next * stride).cast(),
-                columns,
-                _mm512_extracti64x4_epi64::<1>(bytes),
-            );
-        }
-    }
 }
