@@ -6,7 +6,7 @@ use qflow::{
 };
 use qnn::{
     DeQuantStub, Layer, Linear, Module, Node, Place, QConfigSetting, QuantStub, ReLU, Result,
-    Value, intrinsic, manual_seed,
+    RunSequence, Value, intrinsic, manual_seed,
 };
 use qtensor_core::Tensor;
 use rand::{RngExt, SeedableRng};
@@ -184,5 +184,81 @@ fn a_row_of_ones_own_joins_the_table() -> qflow::Result<()> {
     let report = qflow::convert_with(&mut net, &options)?;
     assert_eq!(net.relu.kind(), "ReLU6");
     assert_eq!(report.converted().count(), 3);
+    Ok(())
+}
+
+/// A table, a convolution over time, a recurrent module, its cell, and attention.
+#[derive(Module)]
+#[module(input = Tensor<i64>)]
+struct Tagger {
+    table: Layer<qnn::Embedding>,
+    conv: Layer<intrinsic::ConvReLU1d>,
+    lstm: Layer<qnn::LSTM>,
+    cell: Layer<qnn::GRUCell>,
+    attention: qnn::MultiheadAttention,
+}
+
+impl Tagger {
+    fn new() -> Tagger {
+        manual_seed(9);
+        let make = || -> Result<Tagger> {
+            let conv = qnn::Conv1d::config(8, 12, 3).padding(1).build()?;
+            let conv = intrinsic::ConvReLU1d::new(conv, intrinsic::Rectifier::ReLU);
+            let lstm = qnn::LSTM::config(12, 8)
+                .bidirectional(true)
+                .batch_first(true);
+            Ok(Tagger {
+                table: qnn::Embedding::new(30, 8)?.into(),
+                conv: conv.into(),
+                lstm: lstm.build()?.into(),
+                cell: qnn::GRUCell::new(16, 6)?.into(),
+                attention: qnn::MultiheadAttention::new(16, 4)?,
+            })
+        };
+        make().expect("the sizes fit each other")
+    }
+
+    fn forward(&self, words: &Tensor<i64>) -> Result<Value> {
+        let x = self.table.forward(words)?.to_tensor().transpose(1, 2)?;
+        let x = self.conv.forward(&x.into())?.to_tensor().transpose(1, 2)?;
+        let (x, _) = self.lstm.run(&x.into())?;
+        let x = self.attention.forward(&x.into())?.to_tensor();
+        self.cell.forward(&(x.select(1, 0)?.into(), None))
+    }
+}
+
+#[test]
+fn every_kind_of_module_converts_and_survives_a_file() -> qflow::Result<()> {
+    let words = Tensor::from_vec((0..14).map(|i| (i * 5 % 30) as i64).collect(), &[2, 7])?;
+    let want = Tagger::new().forward(&words)?.to_tensor();
+    let mut net = Tagger::new();
+    let tables = QConfig::float_qparams_weight_only_qconfig_4bit();
+    let spec = QConfigSpec::from(QConfig::dynamic()).with_type::<qnn::Embedding>(Some(tables));
+    let report = quantize_dynamic(&mut net, spec)?;
+    let after: Vec<&str> = report.rows().iter().map(|row| row.after.as_str()).collect();
+    assert_eq!(
+        after,
+        [
+            "QuantizedEmbedding",
+            "DynamicQuantizedConvReLU1d",
+            "DynamicQuantizedLSTM",
+            "DynamicQuantizedGRUCell",
+            "DynamicQuantizedLinear",
+            "DynamicQuantizedLinear"
+        ]
+    );
+    let y = net.forward(&words)?.to_tensor();
+    let sqnr = metrics::sqnr_db(&want, &y)?;
+    assert!(sqnr > 12.0, "{sqnr}");
+    let bytes = to_bytes(&net)?;
+    for mut other in [Tagger::new(), net] {
+        from_bytes(&mut other, &bytes)?;
+        assert_eq!(other.forward(&words)?.to_tensor(), y);
+    }
+    // A model whose recurrent module was built otherwise.
+    let mut other = Tagger::new();
+    other.lstm = qnn::LSTM::config(12, 8).bidirectional(true).build()?.into();
+    let error = from_bytes(&mut other, &bytes).unwrap_err().to_string();
+    assert!(error.contains("lstm.batch_first"), "{error}");
     Ok(())
 }

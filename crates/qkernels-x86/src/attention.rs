@@ -220,6 +220,10 @@ fn multiply(
 
 /// All columns of `H` rows. Rows of `b` are whole vectors, whatever the number of columns.
 #[inline(always)]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "indices of constant bounds are what keeps the sums in registers"
+)]
 fn tiles<const H: usize>(
     depth: usize,
     columns: usize,
