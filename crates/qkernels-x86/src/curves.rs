@@ -51,7 +51,9 @@ pub(crate) fn exp(x: f32) -> f32 {
         1.381_446_6e-3,
     ];
     // The number of doublings must be an integer even for NaN, which `max` replaces and `clamp` keeps.
-    let doublings = round_half_even_small(x.max(LEAST).min(GREATEST) * core::f32::consts::LOG2_E);
+    #[expect(clippy::manual_clamp, reason = "see above")]
+    let whole = x.max(LEAST).min(GREATEST) * core::f32::consts::LOG2_E;
+    let doublings = round_half_even_small(whole);
     let n = doublings as f32;
     let r = x.clamp(LEAST, GREATEST) - n * LN2_HIGH - n * LN2_LOW;
     let value = polynomial(TAIL, r) * (r * r) + r + 1.0;
@@ -146,7 +148,7 @@ fn limited(x: f32, limit: f32, value: f32) -> f32 {
 pub(crate) fn erf(x: f32) -> f32 {
     const LIMIT: f32 = 3.92;
     const P: [f32; 7] = [
-        1.128_379_1,
+        core::f32::consts::FRAC_2_SQRT_PI,
         1.999_143_8e-1,
         5.057_194_5e-2,
         3.701_129e-3,

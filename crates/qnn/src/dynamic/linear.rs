@@ -39,7 +39,7 @@ pub struct Linear {
 }
 
 enum Weights {
-    Int8(PackedLinear, DynamicQuant),
+    Int8(Box<PackedLinear>, DynamicQuant),
     Float16(HalfLinear),
 }
 
@@ -76,7 +76,7 @@ impl Linear {
     ) -> Result<Linear> {
         let packed = PackedLinear::new(&weight, bias.as_ref())?;
         Ok(Linear {
-            weights: Weights::Int8(packed, quant),
+            weights: Weights::Int8(Box::new(packed), quant),
         })
     }
 
