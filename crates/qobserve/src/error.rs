@@ -117,6 +117,9 @@ pub enum Error {
         /// The names that exist.
         known: String,
     },
+    /// An error of the rounding in a fake-quant, or of its gradients.
+    #[error(transparent)]
+    Grad(#[from] qgrad::Error),
     /// An error of tensors, ranges or files.
     #[error(transparent)]
     Tensor(#[from] qtensor_core::Error),

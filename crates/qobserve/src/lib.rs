@@ -4,9 +4,12 @@
 mod builder;
 mod error;
 mod factory;
+mod fake_quant;
+mod fixed;
 mod histogram;
 mod min_max;
 mod observer;
+mod passive;
 mod qconfig;
 mod ranges;
 mod run_time;
@@ -17,12 +20,18 @@ mod state;
 pub use builder::{Buildable, ObserverBuilder};
 pub use error::{Error, Result};
 pub use factory::ObserverFactory;
+pub use fake_quant::{
+    FakeQuant, FakeQuantize, FixedQParamsFakeQuantize, FloatQParamsFakeQuantize,
+    FusedMovingAvgObsFakeQuantize, LearnableFakeQuantize, fake_quantize,
+};
+pub use fixed::FixedQParamsObserver;
 pub use histogram::HistogramObserver;
 pub use min_max::{
     MinMaxObserver, MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver,
     PerChannelMinMaxObserver,
 };
 pub use observer::Observer;
+pub use passive::{NoopObserver, PlaceholderObserver, RecordingObserver};
 pub use qconfig::QConfig;
 pub use run_time::{DynamicQuantObserver, Float16Observer, FloatQParamsObserver, QuantType};
 pub use settings::Settings;

@@ -3,10 +3,12 @@
 use std::any::Any;
 use std::fmt::Debug;
 
+use qgrad::Var;
 use qtensor_core::choose_qparams::QuantRange;
 use qtensor_core::{DType, QScheme, Quantizer, Tensor};
 
 use crate::error::{Error, Result};
+use crate::fake_quant::FakeQuant;
 
 /// Watches tensors and turns what it saw into a scale and a zero point.
 ///
@@ -60,8 +62,17 @@ pub trait Observer: Debug + Send + Sync {
     /// # Errors
     /// The built-in observers refuse NaN and infinities ([`Error::NaN`], [`Error::Infinite`]); those per
     /// channel refuse a shape without their axis or with another number of channels.
-    #[doc(alias = "forward")]
     fn observe(&mut self, x: &Tensor) -> Result<()>;
+
+    /// Takes in a batch and answers with the values that go on: the same ones, unless this is a
+    /// [fake-quant](FakeQuant), which rounds them.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    fn forward(&mut self, x: &Var) -> Result<Var> {
+        self.observe(x.untraced())?;
+        Ok(x.clone())
+    }
 
     /// The scale and zero point for what was observed.
     ///
@@ -130,6 +141,16 @@ pub trait Observer: Debug + Send + Sync {
             observer: self.name(),
             operation: "restore",
         })
+    }
+
+    /// This observer as a fake-quant, if it is one.
+    fn as_fake_quant(&self) -> Option<&dyn FakeQuant> {
+        None
+    }
+
+    /// As [`as_fake_quant`](Self::as_fake_quant), mutably.
+    fn as_fake_quant_mut(&mut self) -> Option<&mut dyn FakeQuant> {
+        None
     }
 
     /// A copy with settings and state.

@@ -2,10 +2,16 @@
 
 use qtensor_core::QScheme;
 
+use crate::builder::Buildable;
 use crate::error::{Error, Result};
 use crate::factory::ObserverFactory;
+use crate::fake_quant::{FakeQuantize, FusedMovingAvgObsFakeQuantize, LearnableFakeQuantize};
 use crate::histogram::HistogramObserver;
-use crate::min_max::{MinMaxObserver, PerChannelMinMaxObserver};
+use crate::min_max::{
+    MinMaxObserver, MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver,
+    PerChannelMinMaxObserver,
+};
+use crate::observer::Observer;
 use crate::settings::Settings;
 
 /// The observers of a module: one for its output, one for its weight.
@@ -20,6 +26,15 @@ use crate::settings::Settings;
 /// | [`minmax`](Self::minmax) | min/max, 0..255 | per channel |
 ///
 /// Weights use −128..127 and channel axis 0 in all of them.
+///
+/// For quantization-aware training, both observers are [fake-quants](crate::FakeQuant):
+///
+/// | preset | activations | weights |
+/// |---|---|---|
+/// | [`x86_qat`](Self::x86_qat) | fused moving average, 0..255 | per channel, without memory |
+/// | [`fbgemm_qat`](Self::fbgemm_qat) | fused moving average, 0..127 | fused moving average, per channel |
+/// | [`qnnpack_qat`](Self::qnnpack_qat) | fused moving average, 0..255 | fused moving average, per tensor |
+/// | [`lsq`](Self::lsq) | fused moving average, 0..255 | learned scales, per channel |
 #[derive(Clone, Debug)]
 pub struct QConfig {
     /// Makes the observers of outputs.
@@ -31,13 +46,17 @@ pub struct QConfig {
 /// A preset and its name.
 type Preset = (&'static str, fn() -> QConfig);
 
-const PRESETS: [Preset; 6] = [
+const PRESETS: [Preset; 10] = [
     ("x86", QConfig::x86),
     ("fbgemm", QConfig::fbgemm),
     ("onednn", QConfig::onednn),
     ("qnnpack", QConfig::qnnpack),
     ("default", QConfig::default_qconfig),
     ("minmax", QConfig::minmax),
+    ("x86_qat", QConfig::x86_qat),
+    ("fbgemm_qat", QConfig::fbgemm_qat),
+    ("qnnpack_qat", QConfig::qnnpack_qat),
+    ("lsq", QConfig::lsq),
 ];
 
 impl QConfig {
@@ -90,7 +109,51 @@ impl QConfig {
         }
     }
 
-    /// The preset of a name: `x86`, `fbgemm`, `onednn`, `qnnpack`, `default` or `minmax`.
+    /// For training with this library's kernels: activations in the full integer range, and weights whose scales follow
+    /// each step, so that what is trained is what conversion quantizes.
+    ///
+    /// PyTorch's weight fake-quants average ranges over a hundred steps, and a weight that grew in the last ones
+    /// saturates in conversion.
+    #[doc(alias = "get_default_qat_qconfig")]
+    pub fn x86_qat() -> QConfig {
+        let weight = Settings {
+            averaging_constant: 1.0,
+            ..Settings::weights(QScheme::PerChannelSymmetric)
+        };
+        let weight = ObserverFactory::of::<MovingAveragePerChannelMinMaxObserver>(weight);
+        QConfig {
+            activation: fused(Settings::activations(false)),
+            weight: FakeQuantize::factory(weight),
+        }
+    }
+
+    /// PyTorch's default for training on x86: activations in 0..127, weights per channel.
+    #[doc(alias = "default_qat_qconfig_v2")]
+    pub fn fbgemm_qat() -> QConfig {
+        QConfig {
+            activation: fused(Settings::activations(true)),
+            weight: fused(Settings::weights(QScheme::PerChannelSymmetric)),
+        }
+    }
+
+    /// PyTorch's default for training for QNNPACK: activations in 0..255, weights per tensor.
+    pub fn qnnpack_qat() -> QConfig {
+        QConfig {
+            activation: fused(Settings::activations(false)),
+            weight: fused(Settings::weights(QScheme::PerTensorSymmetric)),
+        }
+    }
+
+    /// [`x86_qat`](Self::x86_qat) with learned weight scales (LSQ).
+    pub fn lsq() -> QConfig {
+        QConfig {
+            weight: LearnableFakeQuantize::factory(weight_per_channel()),
+            ..QConfig::x86_qat()
+        }
+    }
+
+    /// The preset of a name: `x86`, `fbgemm`, `onednn`, `qnnpack`, `default` or `minmax`, and for training `x86_qat`,
+    /// `fbgemm_qat`, `qnnpack_qat` or `lsq`.
     ///
     /// # Errors
     /// [`Error::UnknownPreset`], which lists the names.
@@ -128,6 +191,17 @@ impl Default for QConfig {
 
 fn histogram(reduce_range: bool) -> ObserverFactory {
     ObserverFactory::of::<HistogramObserver>(Settings::activations(reduce_range))
+}
+
+/// Fused fake-quants with averaged ranges, per tensor or per channel as the scheme says.
+fn fused(settings: Settings) -> ObserverFactory {
+    let observer: Box<dyn Observer> = match settings.qscheme.is_per_channel() {
+        true => Box::new(MovingAveragePerChannelMinMaxObserver::with_settings(
+            settings,
+        )),
+        false => Box::new(MovingAverageMinMaxObserver::with_settings(settings)),
+    };
+    FusedMovingAvgObsFakeQuantize::around(observer, settings)
 }
 
 fn weight_per_channel() -> ObserverFactory {

@@ -17,6 +17,7 @@ mod conv_grad;
 mod depthwise;
 mod elementwise;
 mod embedding;
+mod fake_quant;
 mod geometry;
 mod half;
 mod im2col;
@@ -45,6 +46,10 @@ pub use elementwise::{
     add, add_scalar, clamp, clamp_backward, div, mul, mul_scalar, relu, relu_backward, sub,
 };
 pub use embedding::{embedding, embedding_backward};
+pub use fake_quant::{
+    FakeQuantGrid, ZeroPoints, fake_quantize, fake_quantize_backward,
+    fake_quantize_qparams_backward,
+};
 pub use half::HalfLinear;
 pub use layer_norm::{layer_norm, layer_norm_backward};
 pub use linear::{linear, matmul};

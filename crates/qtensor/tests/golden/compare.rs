@@ -156,3 +156,19 @@ pub fn greatest_distance(what: &str, ours: &Tensor, theirs: &Tensor) -> Fallible
     // `max` would drop a NaN, which must not pass.
     Ok(distances.fold(0.0, |worst: f32, d| if d <= worst { worst } else { d }))
 }
+
+/// Requires equal shapes, and elements within `tolerance` of the greatest of theirs.
+pub fn within(what: &str, ours: &Tensor, theirs: &Tensor, tolerance: f32) -> Fallible<()> {
+    let greatest = theirs
+        .to_vec()
+        .iter()
+        .fold(0f32, |most, v| most.max(v.abs()));
+    let distance = greatest_distance(what, ours, theirs)?;
+    if distance <= tolerance * greatest {
+        return Ok(());
+    }
+    Err(format!(
+        "{what}: {distance} apart, more than {tolerance} of the greatest value, {greatest}"
+    )
+    .into())
+}

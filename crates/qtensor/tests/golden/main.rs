@@ -11,6 +11,7 @@ mod compare;
 mod conv;
 mod dynamic;
 mod exact;
+mod fake_quant;
 mod flow;
 mod flow_net;
 mod group;
@@ -38,7 +39,7 @@ const GROUPS: [Group; 11] = [
     checked("tensor_ops", tensor_ops::check, &[]),
     checked("pointwise", pointwise::check, &[]),
     checked("flow", flow::check, &flow::MAY_DEVIATE),
-    not_checked("fake_quant"),
+    checked("fake_quant", fake_quant::check, &[]),
     not_checked("qat"),
     checked("dynamic", dynamic::check, &dynamic::MAY_DEVIATE),
 ];

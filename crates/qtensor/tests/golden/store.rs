@@ -114,7 +114,12 @@ impl Case {
         self.parameters.get(key).ok_or_else(missing)
     }
 
-    fn parameter<'a, T>(&'a self, key: &str, read: impl Fn(&'a Value) -> Option<T>) -> Fallible<T> {
+    /// A parameter that `read` understands.
+    pub fn parameter<'a, T>(
+        &'a self,
+        key: &str,
+        read: impl Fn(&'a Value) -> Option<T>,
+    ) -> Fallible<T> {
         let value = self.value(key)?;
         let kind = std::any::type_name::<T>();
         read(value).ok_or_else(|| format!("malformed case: {key} = {value} is not a {kind}").into())

@@ -1,0 +1,174 @@
+//! `FloatQParamsFakeQuantize`: the rounding of embedding tables, whose zero points are floats.
+
+use qgrad::Var;
+use qtensor_core::choose_qparams::{DEFAULT_EPS, QuantRange};
+use qtensor_core::{DType, Quantizer, Tensor};
+
+use super::{FakeQuant, Grid, Switches, Zeros, switches};
+use crate::error::{Error, Result};
+use crate::factory::ObserverFactory;
+use crate::observer::Observer;
+use crate::scan::channel_extremes;
+
+/// Rounds each row of a table to 8 or 4 bits: `s = (max − min) / (2^bits − 1)`, 1 where that is at most `2^-23`, and
+/// `z = −min / s`, not rounded; then `y = (clamp(rne(x · (1 / s) + z), 0, 2^bits − 1) − z) · s`.
+///
+/// The extremes are those of the batch at hand (no memory), so a trained table always fits its grid. Qparams are
+/// [`float_qparams`](Self::float_qparams); there is no [`Quantizer`] with float zero points.
+///
+/// ```
+/// use qgrad::Var;
+/// use qobserve::{FloatQParamsFakeQuantize, Observer};
+/// use qtensor_core::Tensor;
+///
+/// let mut fake_quant = FloatQParamsFakeQuantize::new(4)?;
+/// let table = Var::from(Tensor::from_vec(vec![1.0, 2.49, 16.0, -1.0, 0.0, 14.0], &[2, 3])?);
+/// assert_eq!(fake_quant.forward(&table)?.tensor().to_vec(), [1.0, 2.0, 16.0, -1.0, 0.0, 14.0]);
+/// # Ok::<(), qobserve::Error>(())
+/// ```
+#[doc(alias = "default_embedding_fake_quant")]
+#[doc(alias = "default_embedding_fake_quant_4bit")]
+#[derive(Clone, Debug)]
+pub struct FloatQParamsFakeQuantize {
+    bits: u32,
+    qparams: Option<(Vec<f32>, Vec<f32>)>,
+    switches: Switches,
+}
+
+impl FloatQParamsFakeQuantize {
+    const NAME: &'static str = "FloatQParamsFakeQuantize";
+
+    /// A fake-quant for rows of 8 or 4 bits.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetting`] for another number of bits.
+    pub fn new(bits: u32) -> Result<FloatQParamsFakeQuantize> {
+        if bits != 4 && bits != 8 {
+            return Err(Error::InvalidSetting {
+                observer: Self::NAME,
+                setting: "bits",
+                value: bits.to_string(),
+                why: "embedding tables have 8 or 4",
+            });
+        }
+        Ok(FloatQParamsFakeQuantize {
+            bits,
+            qparams: None,
+            switches: Switches::default(),
+        })
+    }
+
+    /// A factory of such fake-quants.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn factory(bits: u32) -> Result<ObserverFactory> {
+        let fake_quant = FloatQParamsFakeQuantize::new(bits)?;
+        let name = format!("{}({bits} bits)", Self::NAME);
+        Ok(ObserverFactory::new(name, move || {
+            Box::new(fake_quant.clone())
+        }))
+    }
+
+    /// The scale and the zero point of each row; `None` before any data.
+    pub fn float_qparams(&self) -> Option<(&[f32], &[f32])> {
+        self.qparams.as_ref().map(|(s, z)| (&s[..], &z[..]))
+    }
+}
+
+impl Observer for FloatQParamsFakeQuantize {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn observe(&mut self, x: &Tensor) -> Result<()> {
+        if x.rank() == 0 {
+            return Err(Error::NoSuchAxis {
+                observer: Self::NAME,
+                axis: 0,
+                shape: x.shape().to_vec(),
+            });
+        }
+        if x.numel() == 0 {
+            return Ok(());
+        }
+        let (mins, maxs) = channel_extremes(Self::NAME, x, 0)?;
+        let levels = self.quant_range().max as f32;
+        let scale = |(min, max): (&f32, &f32)| {
+            let scale = (max - min) / levels;
+            // Not finite means that the range overflows; a row like that is refused in rounding.
+            if scale <= DEFAULT_EPS { 1.0 } else { scale }
+        };
+        let scales: Vec<f32> = mins.iter().zip(&maxs).map(scale).collect();
+        let zero_points = mins.iter().zip(&scales).map(|(min, s)| -min / s).collect();
+        self.qparams = Some((scales, zero_points));
+        Ok(())
+    }
+
+    fn forward(&mut self, x: &Var) -> Result<Var> {
+        if self.switches.observing {
+            self.observe(x.untraced())?;
+        }
+        if !self.switches.quantizing || x.untraced().numel() == 0 {
+            return Ok(x.clone());
+        }
+        let (scales, zero_points) = self.qparams.clone().ok_or(Error::NeverObserved {
+            observer: Self::NAME,
+        })?;
+        let grid = Grid {
+            scales,
+            zero_points: Zeros::Float(zero_points),
+            axis: Some(0),
+            range: self.quant_range(),
+        };
+        grid.apply("fake_quantize_rows", x)
+    }
+
+    /// Always [`Error::Unsupported`]: see [`float_qparams`](Self::float_qparams).
+    fn calculate_qparams(&self) -> Result<Quantizer> {
+        Err(Error::Unsupported {
+            observer: Self::NAME,
+            operation: "calculate_qparams (its zero points are floats)",
+        })
+    }
+
+    fn has_observed(&self) -> bool {
+        self.qparams.is_some()
+    }
+
+    fn dtype(&self) -> DType {
+        DType::QUInt8
+    }
+
+    fn quant_range(&self) -> QuantRange {
+        QuantRange {
+            min: 0,
+            max: (1 << self.bits) - 1,
+            custom: true,
+        }
+    }
+
+    fn reset(&mut self) {
+        self.qparams = None;
+    }
+
+    fn clone_box(&self) -> Box<dyn Observer> {
+        Box::new(self.clone())
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+
+    fn as_fake_quant(&self) -> Option<&dyn FakeQuant> {
+        Some(self)
+    }
+
+    fn as_fake_quant_mut(&mut self) -> Option<&mut dyn FakeQuant> {
+        Some(self)
+    }
+}
+
+impl FakeQuant for FloatQParamsFakeQuantize {
+    switches!();
+}
