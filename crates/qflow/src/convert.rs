@@ -64,6 +64,8 @@ pub(crate) fn convert_dynamic(model: &mut dyn Node) -> Result<Report> {
 /// Swaps the modules and completes the report.
 fn carry_out(model: &mut dyn Node, plan: Plan) -> Result<Report> {
     put_all(model, plan.swaps)?;
+    // An int8 model is not trained: what stayed float computes as in evaluation.
+    qnn::eval(model);
     let mut rows = plan.rows;
     walk_mut(model, &mut |path, node| {
         let Some(place) = node.as_place_mut() else {

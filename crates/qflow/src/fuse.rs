@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use qgrad::VarId;
+use qgrad::optim::ParameterSet;
 use qgrad::trace::{self, Event};
 use qnn::{Erased, Flow, Identity, Module, Node, erase, is_leaf, name_places, paths, walk};
 
 use crate::error::{Error, Result};
-use crate::patterns::{Pattern, patterns};
+use crate::patterns::{Pattern, Purpose, patterns};
 use crate::swap::put_all;
 
 /// Fuses chains of places given by their dotted names, first to last.
@@ -33,6 +34,33 @@ use crate::swap::put_all;
 /// # Ok::<(), qflow::Error>(())
 /// ```
 pub fn fuse_modules(model: &mut dyn Node, chains: &[&[&str]]) -> Result<()> {
+    fuse_named(model, chains, Purpose::Inference)
+}
+
+/// As [`fuse_modules`], for training: batch norms stay modules of their own inside the fused one, and go on learning.
+///
+/// [`prepare_qat`](crate::prepare_qat) turns the fused modules into those with rounded weights; conversion folds.
+///
+/// # Errors
+/// As [`fuse_modules`].
+///
+/// ```
+/// use qflow::fuse_modules_qat;
+/// use qnn::{BatchNorm2d, Conv2d, ReLU, Sequential, describe};
+///
+/// let mut net = Sequential::new()
+///     .push(Conv2d::config(1, 4, 3).build()?)
+///     .push(BatchNorm2d::new(4)?)
+///     .push(ReLU);
+/// fuse_modules_qat(&mut net, &[&["0", "1", "2"]])?;
+/// assert!(describe(&net).contains("ConvBnReLU2d"));
+/// # Ok::<(), qflow::Error>(())
+/// ```
+pub fn fuse_modules_qat(model: &mut dyn Node, chains: &[&[&str]]) -> Result<()> {
+    fuse_named(model, chains, Purpose::Training)
+}
+
+fn fuse_named(model: &mut dyn Node, chains: &[&[&str]], purpose: Purpose) -> Result<()> {
     let known = paths(model);
     let unknown: Vec<String> = chains
         .iter()
@@ -51,7 +79,7 @@ pub fn fuse_modules(model: &mut dyn Node, chains: &[&[&str]]) -> Result<()> {
         .iter()
         .map(|c| c.iter().map(|n| n.to_string()).collect())
         .collect();
-    apply(model, &chains)
+    apply(model, &chains, purpose)
 }
 
 /// Finds and fuses every chain of convolution or linear layer, batch norm and ReLU or ReLU6 by watching one
@@ -63,8 +91,34 @@ pub fn fuse_modules(model: &mut dyn Node, chains: &[&[&str]]) -> Result<()> {
 /// # Errors
 /// Those of the forward pass and of [`fuse_modules`].
 pub fn fuse_all<M: Module>(model: &mut M, sample: &M::Input) -> Result<Vec<Vec<String>>> {
+    fuse_watched(model, |model| model.forward(sample), Purpose::Inference)
+}
+
+/// As [`fuse_all`], for training: see [`fuse_modules_qat`].
+///
+/// The pass runs in evaluation mode whatever the model's mode, so that it leaves no traces in running statistics.
+///
+/// # Errors
+/// As [`fuse_all`].
+pub fn fuse_all_qat<M: Module>(model: &mut M, sample: &M::Input) -> Result<Vec<Vec<String>>> {
+    fuse_watched(model, |model| model.forward(sample), Purpose::Training)
+}
+
+/// Watches `run`, which calls the model, and fuses what it shows to be fusable.
+pub(crate) fn fuse_watched<M: Module, F: Flow>(
+    model: &mut M,
+    run: impl FnOnce(&M) -> qnn::Result<F>,
+    purpose: Purpose,
+) -> Result<Vec<Vec<String>>> {
     name_places(model);
-    let (output, events) = trace::record(|| qgrad::no_grad(|| model.forward(sample)));
+    let trained = is_training(model);
+    if trained {
+        qnn::eval(model);
+    }
+    let (output, events) = trace::record(|| qgrad::no_grad(|| run(model)));
+    if trained {
+        qnn::train(model);
+    }
     let mut pass = Pass::read(model, &events);
     output?.values(&mut |value| {
         if let qnn::Value::Float(var) = value {
@@ -74,9 +128,16 @@ pub fn fuse_all<M: Module>(model: &mut M, sample: &M::Input) -> Result<Vec<Vec<S
                 .insert("the output".into());
         }
     });
-    let chains = pass.chains(&held_nodes(model), &patterns());
-    apply(model, &chains)?;
+    let chains = pass.chains(&held_nodes(model), &patterns(purpose));
+    apply(model, &chains, purpose)?;
     Ok(chains)
+}
+
+/// True if some parameter collects gradients.
+fn is_training(model: &mut dyn Node) -> bool {
+    let mut training = false;
+    qnn::parameters(model).each(&mut |_, var| training |= var.requires_grad());
+    training
 }
 
 /// One call of a leaf place.
@@ -218,9 +279,9 @@ fn held_nodes(model: &dyn Node) -> BTreeMap<String, &dyn Node> {
 }
 
 /// Builds all fused modules, then puts them in.
-fn apply(model: &mut dyn Node, chains: &[Vec<String>]) -> Result<()> {
+fn apply(model: &mut dyn Node, chains: &[Vec<String>], purpose: Purpose) -> Result<()> {
     name_places(model);
-    let patterns = patterns();
+    let patterns = patterns(purpose);
     refuse_prepared(model, chains)?;
     let mut swaps: BTreeMap<String, Erased> = BTreeMap::new();
     {

@@ -9,7 +9,7 @@ use qnn::quantized::QParams;
 use qnn::{
     BatchNorm, Conv, DeQuantStub, Embedding, EmbeddingBag, Erased, FloatFunctional, Gru, Linear,
     Lstm, Module, Node, QFunctional, QuantStub, Recurrent, RecurrentCell, RecurrentKind, Rnn,
-    dynamic, erase, intrinsic, quantized,
+    dynamic, erase, intrinsic, qat, quantized,
 };
 use qobserve::{ObserverFactory, QConfig, QuantType};
 
@@ -44,7 +44,8 @@ impl Mapping {
         Mapping { rows: Vec::new() }
     }
 
-    /// The static int8 table: convolutions, linear layers and batch norms, plain and fused, functionals, stubs.
+    /// The static int8 table: convolutions, linear layers and batch norms, plain and fused, functionals, stubs,
+    /// and the modules of quantization-aware training.
     #[doc(alias = "get_default_static_quant_module_mappings")]
     pub fn static_int8() -> Mapping {
         let rows = Mapping::empty()
@@ -57,7 +58,25 @@ impl Mapping {
                     m, t.weight, t.output,
                 )?))
             });
-        rows.with_dims::<1>().with_dims::<2>().with_dims::<3>()
+        rows.with(|m: &qat::Linear, t| Ok(erase(m.to_quantized(t.output)?)))
+            .with(|m: &intrinsic::qat::LinearReLU, t| {
+                let linear = m.module().to_quantized(t.output)?;
+                Ok(erase(intrinsic::quantized::Fused::new(
+                    linear,
+                    m.rectifier(),
+                )))
+            })
+            .with(|m: &intrinsic::qat::LinearBn1d, t| Ok(erase(m.to_quantized(t.output)?)))
+            .with(|m: &intrinsic::qat::LinearBnReLU1d, t| {
+                let linear = m.module().to_quantized(t.output)?;
+                Ok(erase(intrinsic::quantized::Fused::new(
+                    linear,
+                    m.rectifier(),
+                )))
+            })
+            .with_dims::<1>()
+            .with_dims::<2>()
+            .with_dims::<3>()
     }
 
     /// This table with the rows of dynamic quantization: linear, recurrent and convolutional modules.
@@ -115,6 +134,16 @@ impl Mapping {
             .with(|m: &BatchNorm<D>, t| Ok(erase(quantized::BatchNorm::from_float(m, t.output))))
             .with(|m: &intrinsic::BNReLU<D>, t| {
                 Ok(erase(intrinsic::quantized::BNReLU::from_float(m, t.output)))
+            })
+            .with(|m: &qat::Conv<D>, t| Ok(erase(m.to_quantized(t.output)?)))
+            .with(|m: &intrinsic::qat::ConvReLU<D>, t| {
+                let conv = m.module().to_quantized(t.output)?;
+                Ok(erase(intrinsic::quantized::Fused::new(conv, m.rectifier())))
+            })
+            .with(|m: &intrinsic::qat::ConvBn<D>, t| Ok(erase(m.to_quantized(t.output)?)))
+            .with(|m: &intrinsic::qat::ConvBnReLU<D>, t| {
+                let conv = m.module().to_quantized(t.output)?;
+                Ok(erase(intrinsic::quantized::Fused::new(conv, m.rectifier())))
             })
     }
 

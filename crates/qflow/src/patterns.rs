@@ -2,11 +2,10 @@
 
 use std::any::{Any, TypeId, type_name};
 
-use qnn::intrinsic::{Fused, Rectified, Rectifier};
+use qnn::intrinsic::{ConvBn, Fused, LinearBn1d, Rectified, Rectifier, fold_conv, fold_linear};
 use qnn::{BatchNorm, Conv, Erased, Linear, Module, Node, ReLU, ReLU6, Value, erase};
 
 use crate::error::{Error, Result};
-use crate::fold_bn::{fold_conv, fold_linear};
 
 type Fuse = Box<dyn Fn(&[&dyn Node]) -> Result<Option<Erased>> + Send + Sync>;
 
@@ -52,34 +51,67 @@ impl Pattern {
     }
 }
 
-/// All fusion patterns, longest first.
+/// What fusion is for: batch norms are folded for inference, and kept for training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Inference,
+    Training,
+}
+
+/// All fusion patterns for a purpose, longest first.
 #[doc(alias = "get_fuser_method")]
-pub(crate) fn patterns() -> Vec<Pattern> {
+pub(crate) fn patterns(purpose: Purpose) -> Vec<Pattern> {
     let mut all = Vec::new();
-    dims::<1>(&mut all);
-    dims::<2>(&mut all);
-    dims::<3>(&mut all);
-    pair::<Linear, BatchNorm<1>>(&mut all, |l, n| Ok(erase(fold_linear(l, n)?)));
     rectified::<Linear>(&mut all);
-    rectified_norm::<Linear, BatchNorm<1>, Linear>(&mut all, fold_linear);
+    dims::<1>(&mut all, purpose);
+    dims::<2>(&mut all, purpose);
+    dims::<3>(&mut all, purpose);
+    match purpose {
+        Purpose::Inference => {
+            normed::<Linear, BatchNorm<1>, Linear>(&mut all, |l, n| Ok(fold_linear(l, n)?))
+        }
+        Purpose::Training => normed::<Linear, BatchNorm<1>, LinearBn1d>(&mut all, |l, n| {
+            Ok(LinearBn1d::new(l.clone(), n.clone())?)
+        }),
+    }
     all.sort_by_key(|p| std::cmp::Reverse(p.len()));
     all
 }
 
-fn dims<const D: usize>(all: &mut Vec<Pattern>) {
-    pair::<Conv<D>, BatchNorm<D>>(all, |c, n| Ok(erase(fold_conv(c, n)?)));
+fn dims<const D: usize>(all: &mut Vec<Pattern>, purpose: Purpose) {
     rectified::<Conv<D>>(all);
     rectified::<BatchNorm<D>>(all);
-    rectified_norm::<Conv<D>, BatchNorm<D>, Conv<D>>(all, fold_conv);
+    match purpose {
+        Purpose::Inference => {
+            normed::<Conv<D>, BatchNorm<D>, Conv<D>>(all, |c, n| Ok(fold_conv(c, n)?))
+        }
+        Purpose::Training => normed::<Conv<D>, BatchNorm<D>, ConvBn<D>>(all, |c, n| {
+            Ok(ConvBn::new(c.clone(), n.clone())?)
+        }),
+    }
+}
+
+/// A layer and its batch norm, alone and with a rectifier.
+fn normed<A: Module, N: Module, F: Rectified + Module<Input = Value, Output = Value>>(
+    all: &mut Vec<Pattern>,
+    join: fn(&A, &N) -> Result<F>,
+) {
+    pair::<A, N, F>(all, join);
+    rectified_norm::<A, N, F>(all, join);
 }
 
 /// `A + B`.
-fn pair<A: Module, B: Module>(all: &mut Vec<Pattern>, fuse: fn(&A, &B) -> Result<Erased>) {
+fn pair<A: Module, B: Module, F: Module<Input = Value, Output = Value>>(
+    all: &mut Vec<Pattern>,
+    join: fn(&A, &B) -> Result<F>,
+) {
     all.push(Pattern {
         types: vec![TypeId::of::<A>(), TypeId::of::<B>()],
         name: name(&[type_name::<A>(), type_name::<B>()]),
         fuse: Box::new(move |nodes| match nodes {
-            [a, b] => both::<A, B>(*a, *b).map(|(a, b)| fuse(a, b)).transpose(),
+            [a, b] => both::<A, B>(*a, *b)
+                .map(|(a, b)| join(a, b).map(erase))
+                .transpose(),
             _ => Ok(None),
         }),
     });
@@ -101,10 +133,10 @@ fn rectified<A: Rectified + Module<Input = Value, Output = Value> + Clone>(all: 
     }
 }
 
-/// `A + N + ReLU` and `A + N + ReLU6`, the batch norm folded.
+/// `A + N + ReLU` and `A + N + ReLU6`, the first two joined.
 fn rectified_norm<A: Module, N: Module, F: Rectified + Module<Input = Value, Output = Value>>(
     all: &mut Vec<Pattern>,
-    fold: fn(&A, &N) -> Result<F>,
+    join: fn(&A, &N) -> Result<F>,
 ) {
     for (rectifier, id, label) in rectifiers() {
         all.push(Pattern {
@@ -112,7 +144,7 @@ fn rectified_norm<A: Module, N: Module, F: Rectified + Module<Input = Value, Out
             name: name(&[type_name::<A>(), type_name::<N>(), label]),
             fuse: Box::new(move |nodes| match nodes {
                 [a, n, _] => match both::<A, N>(*a, *n) {
-                    Some((a, n)) => Ok(Some(erase(Fused::new(fold(a, n)?, rectifier)))),
+                    Some((a, n)) => Ok(Some(erase(Fused::new(join(a, n)?, rectifier)))),
                     None => Ok(None),
                 },
                 _ => Ok(None),

@@ -10,6 +10,7 @@ mod linear;
 mod norm;
 mod pool;
 pub(crate) mod recurrent;
+mod running;
 mod shape;
 
 pub use act::{ReLU, ReLU6};

@@ -12,10 +12,15 @@ thread_local! {
     static RNG: RefCell<ChaCha8Rng> = RefCell::new(ChaCha8Rng::seed_from_u64(0));
 }
 
-/// Restarts this thread's generator of initial parameters. Without a call, the seed is 0.
+/// Restarts this thread's generator of initial parameters and of dropout's masks. Without a call, the seed is 0.
 #[doc(alias = "torch.manual_seed")]
 pub fn manual_seed(seed: u64) {
     RNG.with(|rng| *rng.borrow_mut() = ChaCha8Rng::seed_from_u64(seed));
+}
+
+/// A seed for what else is drawn at random, such as the masks of dropout.
+pub(crate) fn next_seed() -> u64 {
+    RNG.with(|rng| rng.borrow_mut().random())
 }
 
 /// Uniform numbers in `[−bound, bound)`.

@@ -17,11 +17,13 @@ mod place;
 mod prepared;
 pub mod probe;
 pub mod profile;
+pub mod qat;
 pub mod quantized;
 mod recurrent;
 mod sequential;
 mod state;
 mod stubs;
+mod training;
 mod value;
 
 pub use config::{ConvConfig, ConvGeometry, PoolConfig, Sizes};
@@ -47,6 +49,10 @@ pub use recurrent::{
 pub use sequential::Sequential;
 pub use state::{Entry, PackedTensor, State};
 pub use stubs::{DeQuantStub, QuantStub};
+pub use training::{
+    Parameters, eval, for_each_fake_quant, freeze_bn_stats, parameters, set_observing,
+    set_quantizing, train, update_bn_stats,
+};
 pub use value::{Flow, Value, ValueKind};
 
 /// The page of the derive macro's crate, which cannot depend on this one to compile it.

@@ -2,6 +2,9 @@
 
 use std::any::Any;
 
+use qgrad::Var;
+use qobserve::Observer;
+
 use crate::error::Result;
 use crate::place::Place;
 use crate::state::State;
@@ -98,6 +101,25 @@ pub trait Node: Any + Send + Sync {
     /// Switches between training and evaluation for this module alone.
     fn set_training(&mut self, training: bool) {
         let _ = training;
+    }
+
+    /// Calls `visit` with the name and the value of each of the module's own parameters, without those of its
+    /// children; see [`parameters`](crate::parameters).
+    fn parameters_mut(&mut self, visit: &mut dyn FnMut(&str, &mut Var)) {
+        let _ = visit;
+    }
+
+    /// Calls `visit` with the name of each fake-quant or other observer of this module, and the observer.
+    fn observers_mut(&mut self, visit: &mut dyn FnMut(&str, &mut dyn Observer)) {
+        let _ = visit;
+    }
+
+    /// Keeps the running statistics of batch norms as they are and normalizes with them in training too, or
+    /// takes that back.
+    #[doc(alias = "freeze_bn_stats")]
+    #[doc(alias = "update_bn_stats")]
+    fn set_bn_frozen(&mut self, frozen: bool) {
+        let _ = frozen;
     }
 
     /// This node as a place whose module can be swapped, if it is one.
@@ -262,6 +284,24 @@ impl<N: Node> Node for Option<N> {
     fn set_training(&mut self, training: bool) {
         if let Some(node) = self {
             node.set_training(training);
+        }
+    }
+
+    fn parameters_mut(&mut self, visit: &mut dyn FnMut(&str, &mut Var)) {
+        if let Some(node) = self {
+            node.parameters_mut(visit);
+        }
+    }
+
+    fn observers_mut(&mut self, visit: &mut dyn FnMut(&str, &mut dyn Observer)) {
+        if let Some(node) = self {
+            node.observers_mut(visit);
+        }
+    }
+
+    fn set_bn_frozen(&mut self, frozen: bool) {
+        if let Some(node) = self {
+            node.set_bn_frozen(frozen);
         }
     }
 

@@ -39,6 +39,11 @@ impl Parameter {
         };
     }
 
+    /// The value, for optimizers.
+    pub fn var_mut(&mut self) -> &mut Var {
+        &mut self.var
+    }
+
     /// Switches between a constant and a leaf with a gradient.
     pub fn set_training(&mut self, training: bool) {
         if training != self.var.requires_grad() {
@@ -95,6 +100,14 @@ impl Weights {
             bias.set(state.take_shaped(module, "bias", bias.tensor())?);
         }
         Ok(())
+    }
+
+    /// Calls `visit` with the weight and the bias.
+    pub(crate) fn each(&mut self, visit: &mut dyn FnMut(&str, &mut Var)) {
+        visit("weight", self.weight.var_mut());
+        if let Some(bias) = &mut self.bias {
+            visit("bias", bias.var_mut());
+        }
     }
 
     pub(crate) fn set_training(&mut self, training: bool) {

@@ -4,8 +4,9 @@
 use std::any::{Any, TypeId};
 use std::marker::PhantomData;
 
+use qgrad::Var;
 use qgrad::trace::{self, Event};
-use qobserve::QConfig;
+use qobserve::{Observer, QConfig};
 
 use crate::error::{Error, Result};
 use crate::module::{Module, Node};
@@ -98,7 +99,8 @@ impl<M: Module> Layer<M> {
         (node as &dyn Any).downcast_ref()
     }
 
-    /// Runs the module, and shows its output to the attached observer.
+    /// Runs the module, and shows its output to the attached observer. Where that is a fake-quant, its rounded values
+    /// are the output.
     ///
     /// # Errors
     /// The module's error, or the observer's (NaN or infinity during calibration), with this place's name.
@@ -111,7 +113,7 @@ impl<M: Module> Layer<M> {
             });
         }
         let entered = profile::enter();
-        let output = self
+        let mut output = self
             .compute(input)
             .map_err(|e| e.at(&self.path, self.held.kind()))?;
         if let Some(entered) = entered {
@@ -119,8 +121,8 @@ impl<M: Module> Layer<M> {
         }
         if let Some(prepared) = &self.prepared {
             if self.held.observes(input) {
-                let watched = prepared.observe(output.observed());
-                watched.map_err(|e| e.at(&self.path, self.held.kind()))?;
+                let watched = prepared.observe(output);
+                output = watched.map_err(|e| e.at(&self.path, self.held.kind()))?;
             } else {
                 prepared.pass_by();
             }
@@ -288,6 +290,29 @@ impl<M: Module> Node for Layer<M> {
 
     fn set_training(&mut self, training: bool) {
         self.held.set_training(training);
+        if let Some(prepared) = &mut self.prepared {
+            prepared.set_training(training);
+        }
+    }
+
+    fn parameters_mut(&mut self, visit: &mut dyn FnMut(&str, &mut Var)) {
+        self.held.parameters_mut(visit);
+        if let Some(fake_quant) = self.prepared.as_mut().and_then(Prepared::fake_quant_mut) {
+            fake_quant.parameters_mut(&mut |name, var| {
+                visit(&format!("activation_post_process.{name}"), var);
+            });
+        }
+    }
+
+    fn observers_mut(&mut self, visit: &mut dyn FnMut(&str, &mut dyn Observer)) {
+        self.held.observers_mut(visit);
+        if let Some(observer) = self.prepared.as_mut().and_then(Prepared::observer_mut) {
+            visit("activation_post_process", observer);
+        }
+    }
+
+    fn set_bn_frozen(&mut self, frozen: bool) {
+        self.held.set_bn_frozen(frozen);
     }
 
     fn as_place(&self) -> Option<&dyn Place> {

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use qobserve::{Observer, QConfig};
+use qobserve::{FakeQuant, Observer, QConfig};
 
 use crate::error::Result;
-use crate::value::Value;
+use crate::value::{Flow, Value};
 
 /// The configuration that conversion will use for a place, and the observer of its output.
 #[derive(Debug)]
@@ -54,12 +54,37 @@ impl Prepared {
         self.passed_by.load(Ordering::Relaxed)
     }
 
-    /// Shows the observer the float value that a pass gave.
-    pub(crate) fn observe(&self, value: Option<&Value>) -> Result<()> {
-        if let (Some(mut observer), Some(Value::Float(var))) = (self.observer(), value) {
-            observer.observe(var.untraced())?;
+    /// The observer as a fake-quant, if it is one.
+    pub(crate) fn fake_quant_mut(&mut self) -> Option<&mut dyn FakeQuant> {
+        self.observer_mut()?.as_fake_quant_mut()
+    }
+
+    /// The observer of the output.
+    pub(crate) fn observer_mut(&mut self) -> Option<&mut dyn Observer> {
+        let observer = self.observer.as_mut()?;
+        let observer = observer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        Some(&mut **observer)
+    }
+
+    pub(crate) fn set_training(&mut self, training: bool) {
+        if let Some(fake_quant) = self.fake_quant_mut() {
+            fake_quant.set_training(training);
         }
-        Ok(())
+    }
+
+    /// Shows the observer the first float value that a pass gave; answers with the output in which a fake-quant has
+    /// rounded that value.
+    pub(crate) fn observe<F: Flow>(&self, output: F) -> Result<F> {
+        let (Some(mut observer), Some(Value::Float(var))) = (self.observer(), output.observed())
+        else {
+            return Ok(output);
+        };
+        if observer.as_fake_quant().is_none() {
+            observer.observe(var.untraced())?;
+            return Ok(output);
+        }
+        let mut rounded = Some(Value::from(observer.forward(var)?));
+        output.map(&mut |value| Ok(rounded.take().unwrap_or_else(|| value.clone())))
     }
 
     /// Takes note of a pass that is not to be observed.

@@ -17,4 +17,5 @@ pub use linear::Linear;
 pub use norm::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d};
 pub use qparams::QParams;
 pub use stubs::{DeQuantize, Quantize};
+pub(crate) use weights::quantize_observed;
 pub use weights::quantize_weight;

@@ -130,6 +130,14 @@ impl State {
         self.0.values().map(Entry::bytes).sum()
     }
 
+    /// Takes an entry of any type.
+    ///
+    /// # Errors
+    /// [`Error::MissingState`].
+    pub fn take_entry(&mut self, module: &'static str, key: &str) -> Result<Entry> {
+        self.take(module, key)
+    }
+
     fn take(&mut self, module: &'static str, key: &str) -> Result<Entry> {
         self.0.remove(key).ok_or_else(|| Error::MissingState {
             module,

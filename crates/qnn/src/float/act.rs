@@ -44,7 +44,7 @@ impl Module for ReLU6 {
 
     fn forward(&self, input: &Value) -> Result<Value> {
         Ok(match input {
-            Value::Float(x) => qgrad::ops::clamp(x, 0.0, 6.0)?.into(),
+            Value::Float(x) => qgrad::ops::relu6(x)?.into(),
             Value::Quantized(q) => quantized::relu6(q)?.into(),
         })
     }

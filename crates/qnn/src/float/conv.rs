@@ -1,5 +1,6 @@
 //! Float convolutions over 1, 2 or 3 spatial dimensions.
 
+use qgrad::Var;
 use qtensor_core::Tensor;
 
 use crate::config::{ConvConfig, ConvGeometry, Sizes};
@@ -142,6 +143,23 @@ impl<const D: usize> Conv<D> {
         self.weights.bias()
     }
 
+    /// Weight and bias as training sees them.
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// The same convolution with another weight and bias, such as rounded ones.
+    pub(crate) fn run(
+        &self,
+        module: &'static str,
+        x: &Var,
+        weight: &Var,
+        bias: Option<&Var>,
+    ) -> Result<Var> {
+        check_rank::<D>(module, x.shape())?;
+        Ok(qgrad::ops::conv(x, weight, bias, &self.geometry.spec()?)?)
+    }
+
     /// Kernel, stride, padding, dilation and groups.
     pub fn geometry(&self) -> &ConvGeometry<D> {
         &self.geometry
@@ -183,6 +201,10 @@ impl<const D: usize> Node for Conv<D> {
     fn set_training(&mut self, training: bool) {
         self.weights.set_training(training);
     }
+
+    fn parameters_mut(&mut self, visit: &mut dyn FnMut(&str, &mut Var)) {
+        self.weights.each(visit);
+    }
 }
 
 impl<const D: usize> Module for Conv<D> {
@@ -191,14 +213,8 @@ impl<const D: usize> Module for Conv<D> {
 
     fn forward(&self, input: &Value) -> Result<Value> {
         let x = input.float(Self::KIND)?;
-        check_rank::<D>(Self::KIND, x.shape())?;
-        Ok(qgrad::ops::conv(
-            x,
-            self.weights.weight.var(),
-            self.weights.bias_var(),
-            &self.geometry.spec()?,
-        )?
-        .into())
+        let (weight, bias) = (self.weights.weight.var(), self.weights.bias_var());
+        Ok(self.run(Self::KIND, x, weight, bias)?.into())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The float fully connected layer.
 
+use qgrad::Var;
 use qtensor_core::Tensor;
 
 use crate::error::{Error, Result};
@@ -90,6 +91,11 @@ impl Linear {
         self.weights.weight.tensor()
     }
 
+    /// Weight and bias as training sees them.
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
     /// The bias, if there is one.
     pub fn bias(&self) -> Option<&Tensor> {
         self.weights.bias()
@@ -121,6 +127,10 @@ impl Node for Linear {
 
     fn set_training(&mut self, training: bool) {
         self.weights.set_training(training);
+    }
+
+    fn parameters_mut(&mut self, visit: &mut dyn FnMut(&str, &mut Var)) {
+        self.weights.each(visit);
     }
 }
 

@@ -1,24 +1,32 @@
-//! Float batch normalization, in evaluation mode.
+//! Float batch normalization: with the running statistics in evaluation, with the batch's own in training.
 
+use qgrad::Var;
 use qtensor_core::Tensor;
 
 use crate::error::{Error, Result};
 use crate::float::conv::by_dims;
+use crate::float::running::RunningStats;
 use crate::module::{Module, Node};
 use crate::parameter::Parameter;
 use crate::state::{Entry, State};
 use crate::value::Value;
 
-/// `y = (x − mean) / √(var + eps) · γ + β` for each channel, with the running statistics.
+/// `y = (x − mean) / √(var + eps) · γ + β` for each channel.
+///
+/// In evaluation, mean and variance are the running ones. In training they are those of the batch, and a forward pass
+/// moves the running ones: `r ← (1 − momentum) · r + momentum · batch`, with the unbiased variance, as in PyTorch.
+/// [`set_bn_frozen`](Node::set_bn_frozen) makes training use the running ones too, and keep them.
 ///
 /// `D` spatial dimensions behind `(N, C)`; a `BatchNorm1d` also takes `(N, C)` alone.
 #[derive(Clone, Debug)]
 pub struct BatchNorm<const D: usize> {
     weight: Parameter,
     bias: Parameter,
-    running_mean: Tensor,
-    running_var: Tensor,
+    running: RunningStats,
     eps: f32,
+    momentum: f32,
+    training: bool,
+    frozen: bool,
 }
 
 /// Batch normalization of `(N, C)` or `(N, C, L)`.
@@ -31,7 +39,7 @@ pub type BatchNorm3d = BatchNorm<3>;
 impl<const D: usize> BatchNorm<D> {
     const KIND: &'static str = by_dims::<D>(["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]);
 
-    /// Identity statistics: mean 0, variance 1, γ = 1, β = 0, eps = 1e-5.
+    /// Identity statistics: mean 0, variance 1, γ = 1, β = 0, eps = 1e-5, momentum = 0.1.
     ///
     /// # Errors
     /// [`Error::Config`] without channels.
@@ -45,15 +53,23 @@ impl<const D: usize> BatchNorm<D> {
         Ok(BatchNorm {
             weight: Tensor::ones(&[channels])?.into(),
             bias: Tensor::zeros(&[channels])?.into(),
-            running_mean: Tensor::zeros(&[channels])?,
-            running_var: Tensor::ones(&[channels])?,
+            running: RunningStats::new(Tensor::zeros(&[channels])?, Tensor::ones(&[channels])?),
             eps: 1e-5,
+            momentum: 0.1,
+            training: false,
+            frozen: false,
         })
     }
 
     /// The number added to the variance.
     pub fn with_eps(mut self, eps: f32) -> BatchNorm<D> {
         self.eps = eps;
+        self
+    }
+
+    /// The share of a batch in the running statistics.
+    pub fn with_momentum(mut self, momentum: f32) -> BatchNorm<D> {
+        self.momentum = momentum;
         self
     }
 
@@ -67,14 +83,19 @@ impl<const D: usize> BatchNorm<D> {
         self.bias.tensor()
     }
 
-    /// The mean of each channel.
-    pub fn running_mean(&self) -> &Tensor {
-        &self.running_mean
+    /// The running mean of each channel.
+    pub fn running_mean(&self) -> Tensor {
+        self.running.get().0
     }
 
-    /// The variance of each channel.
-    pub fn running_var(&self) -> &Tensor {
-        &self.running_var
+    /// The running variance of each channel.
+    pub fn running_var(&self) -> Tensor {
+        self.running.get().1
+    }
+
+    /// γ as training sees it.
+    pub(crate) fn gamma(&self) -> &Var {
+        self.weight.var()
     }
 
     /// The number added to the variance.
@@ -96,8 +117,8 @@ impl<const D: usize> Node for BatchNorm<D> {
         State::default()
             .with_tensor("weight", Some(self.weight()))
             .with_tensor("bias", Some(self.bias()))
-            .with_tensor("running_mean", Some(&self.running_mean))
-            .with_tensor("running_var", Some(&self.running_var))
+            .with_tensor("running_mean", Some(&self.running_mean()))
+            .with_tensor("running_var", Some(&self.running_var()))
     }
 
     fn config(&self) -> State {
@@ -109,14 +130,26 @@ impl<const D: usize> Node for BatchNorm<D> {
             .set(state.take_shaped(Self::KIND, "weight", self.weight.tensor())?);
         self.bias
             .set(state.take_shaped(Self::KIND, "bias", self.bias.tensor())?);
-        self.running_mean = state.take_shaped(Self::KIND, "running_mean", &self.running_mean)?;
-        self.running_var = state.take_shaped(Self::KIND, "running_var", &self.running_var)?;
+        let (mean, var) = self.running.get();
+        let mean = state.take_shaped(Self::KIND, "running_mean", &mean)?;
+        let var = state.take_shaped(Self::KIND, "running_var", &var)?;
+        self.running = RunningStats::new(mean, var);
         Ok(())
     }
 
     fn set_training(&mut self, training: bool) {
+        self.training = training;
         self.weight.set_training(training);
         self.bias.set_training(training);
+    }
+
+    fn parameters_mut(&mut self, visit: &mut dyn FnMut(&str, &mut Var)) {
+        visit("weight", self.weight.var_mut());
+        visit("bias", self.bias.var_mut());
+    }
+
+    fn set_bn_frozen(&mut self, frozen: bool) {
+        self.frozen = frozen;
     }
 }
 
@@ -126,15 +159,14 @@ impl<const D: usize> Module for BatchNorm<D> {
 
     fn forward(&self, input: &Value) -> Result<Value> {
         let x = input.float(Self::KIND)?;
-        let (gamma, beta) = (self.weight.var(), self.bias.var());
-        let y = qgrad::ops::batch_norm_eval(
-            x,
-            &self.running_mean,
-            &self.running_var,
-            Some(gamma),
-            Some(beta),
-            self.eps.into(),
-        )?;
+        let (gamma, beta, eps) = (self.weight.var(), self.bias.var(), self.eps.into());
+        if self.training && !self.frozen {
+            let (y, batch) = qgrad::ops::batch_norm_train(x, Some(gamma), Some(beta), eps)?;
+            self.running.update(&batch, self.momentum)?;
+            return Ok(y.into());
+        }
+        let (mean, var) = self.running.get();
+        let y = qgrad::ops::batch_norm_eval(x, &mean, &var, Some(gamma), Some(beta), eps)?;
         Ok(y.into())
     }
 }

@@ -1,6 +1,7 @@
 //! Modules that only pass values on, or change their shape. They take float and quantized values alike.
 
 use crate::error::Result;
+use crate::init;
 use crate::module::{Module, Node};
 use crate::state::State;
 use crate::value::Value;
@@ -15,11 +16,14 @@ pub struct Flatten {
     start_dim: usize,
 }
 
-/// Returns its input: in evaluation, dropout does nothing. (Training mode comes with the training crate's
-/// seeded generator; the probability is kept for it.)
+/// In training, sets each element to 0 with probability `p` and multiplies the others by `1 / (1 − p)`; in evaluation,
+/// returns its input.
+///
+/// Masks come from the seeded generator of [`manual_seed`](crate::manual_seed).
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
     p: f32,
+    training: bool,
 }
 
 impl Flatten {
@@ -43,7 +47,7 @@ impl Default for Flatten {
 impl Dropout {
     /// Drops with probability `p` in training.
     pub fn new(p: f32) -> Dropout {
-        Dropout { p }
+        Dropout { p, training: false }
     }
 }
 
@@ -93,6 +97,10 @@ impl Node for Dropout {
     fn extra_repr(&self) -> String {
         format!("p={}", self.p)
     }
+
+    fn set_training(&mut self, training: bool) {
+        self.training = training;
+    }
 }
 
 impl Module for Dropout {
@@ -100,6 +108,11 @@ impl Module for Dropout {
     type Output = Value;
 
     fn forward(&self, input: &Value) -> Result<Value> {
-        Ok(input.clone())
+        match input {
+            Value::Float(x) if self.training => {
+                Ok(qgrad::ops::dropout(x, self.p, init::next_seed())?.into())
+            }
+            other => Ok(other.clone()),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Float modules with a rectifier behind them.
 
+use qgrad::Var;
+use qobserve::Observer;
 use qops::quantized::Activation;
 
 use super::rectified::Rectified;
@@ -88,6 +90,11 @@ impl<M> Fused<M> {
         &self.module
     }
 
+    /// The module without the rectifier, mutably.
+    pub fn module_mut(&mut self) -> &mut M {
+        &mut self.module
+    }
+
     /// The rectifier.
     pub fn rectifier(&self) -> Rectifier {
         self.rectifier
@@ -118,6 +125,18 @@ impl<M: Rectified> Node for Fused<M> {
     fn set_training(&mut self, training: bool) {
         self.module.set_training(training);
     }
+
+    fn parameters_mut(&mut self, visit: &mut dyn FnMut(&str, &mut Var)) {
+        self.module.parameters_mut(visit);
+    }
+
+    fn observers_mut(&mut self, visit: &mut dyn FnMut(&str, &mut dyn Observer)) {
+        self.module.observers_mut(visit);
+    }
+
+    fn set_bn_frozen(&mut self, frozen: bool) {
+        self.module.set_bn_frozen(frozen);
+    }
 }
 
 impl<M: Rectified + Module<Input = Value, Output = Value>> Module for Fused<M> {
@@ -129,7 +148,7 @@ impl<M: Rectified + Module<Input = Value, Output = Value>> Module for Fused<M> {
         let y = y.float(self.kind())?;
         Ok(match self.rectifier {
             Rectifier::ReLU => qgrad::ops::relu(y)?,
-            Rectifier::ReLU6 => qgrad::ops::clamp(y, 0.0, 6.0)?,
+            Rectifier::ReLU6 => qgrad::ops::relu6(y)?,
         }
         .into())
     }

@@ -71,8 +71,8 @@ impl<const D: usize> BatchNorm<D> {
         let n = &self.norm;
         let y = quantized::batch_norm(
             x,
-            n.running_mean(),
-            n.running_var(),
+            &n.running_mean(),
+            &n.running_var(),
             Some(n.weight()),
             Some(n.bias()),
             n.eps(),

@@ -1,6 +1,6 @@
 //! From a float weight to a qint8 one.
 
-use qobserve::ObserverFactory;
+use qobserve::{Observer, ObserverFactory};
 use qtensor_core::{DType, IntTensor, QTensor, Tensor, quantize_with};
 
 use crate::error::{Error, Result};
@@ -18,6 +18,19 @@ pub fn quantize_weight(
     observer: &ObserverFactory,
 ) -> Result<QTensor> {
     let mut observer = observer.build();
+    observer.observe(weight)?;
+    quantize_observed(module, weight, &*observer)
+}
+
+/// As [`quantize_weight`], with the qparams that an observer has.
+///
+/// # Errors
+/// As [`quantize_weight`], and an observer that has none yet.
+pub(crate) fn quantize_observed(
+    module: &'static str,
+    weight: &Tensor,
+    observer: &dyn Observer,
+) -> Result<QTensor> {
     if observer.dtype() != DType::QInt8 {
         let what = format!(
             "weights are stored as qint8, but the weight observer is for {}",
@@ -25,7 +38,6 @@ pub fn quantize_weight(
         );
         return Err(Error::Config { module, what });
     }
-    observer.observe(weight)?;
     let q = quantize_with(weight, observer.calculate_qparams()?, DType::QInt8)?;
     let range = observer.quant_range();
     if (range.min, range.max) == DType::QInt8.range() {

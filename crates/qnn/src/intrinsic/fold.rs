@@ -4,21 +4,43 @@
 //! bias being 0. Every step is in `f32` and in PyTorch's order (`torch/nn/utils/fusion.py`): folded weights are
 //! quantized next, and a last bit can move an integer.
 
-use qnn::{BatchNorm, Conv, Linear};
 use qtensor_core::Tensor;
 
 use crate::error::Result;
+use crate::float::{BatchNorm, Conv, Linear};
 
-/// The convolution followed by the batch norm, as one convolution. The channel counts agree.
-pub(crate) fn fold_conv<const D: usize>(conv: &Conv<D>, norm: &BatchNorm<D>) -> Result<Conv<D>> {
+/// The convolution followed by the batch norm in evaluation mode, as one convolution.
+///
+/// # Errors
+/// [`Error::Config`](crate::Error::Config) if the channel counts differ.
+pub fn fold_conv<const D: usize>(conv: &Conv<D>, norm: &BatchNorm<D>) -> Result<Conv<D>> {
+    check_channels("ConvBn", conv.weight(), norm)?;
     let (weight, bias) = fold(conv.weight(), conv.bias(), &Channel::all(norm))?;
     Ok(Conv::from_parts(weight, Some(bias), *conv.geometry())?)
 }
 
-/// The linear layer followed by the batch norm, as one linear layer. The channel counts agree.
-pub(crate) fn fold_linear(linear: &Linear, norm: &BatchNorm<1>) -> Result<Linear> {
+/// The linear layer followed by the batch norm in evaluation mode, as one linear layer.
+///
+/// # Errors
+/// [`Error::Config`](crate::Error::Config) if the channel counts differ.
+pub fn fold_linear(linear: &Linear, norm: &BatchNorm<1>) -> Result<Linear> {
+    check_channels("LinearBn1d", linear.weight(), norm)?;
     let (weight, bias) = fold(linear.weight(), linear.bias(), &Channel::all(norm))?;
     Ok(Linear::from_parts(weight, Some(bias))?)
+}
+
+/// Refuses a batch norm of another width than the layer in front of it.
+pub(crate) fn check_channels<const D: usize>(
+    module: &'static str,
+    weight: &Tensor,
+    norm: &BatchNorm<D>,
+) -> Result<()> {
+    let (given, wanted) = (weight.shape()[0], norm.weight().numel());
+    if given == wanted {
+        return Ok(());
+    }
+    let what = format!("the layer gives {given} channels, the batch norm is for {wanted}");
+    Err(crate::Error::Config { module, what })
 }
 
 /// The numbers of one channel of a batch norm.

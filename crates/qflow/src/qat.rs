@@ -1,0 +1,151 @@
+//! Preparation for training: float modules become those with rounded weights, outputs get fake-quants.
+
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+
+use qnn::{Conv, Erased, Linear, Module, Node, erase, intrinsic, name_places, qat, walk};
+use qobserve::ObserverFactory;
+
+use crate::error::Result;
+use crate::mapping::Mapping;
+use crate::prepare::prepare_with;
+use crate::spec::{QConfigSpec, propagate_qconfig};
+use crate::swap::put_all;
+
+type Swap = Box<dyn Fn(&dyn Node, &ObserverFactory) -> Option<Erased> + Send + Sync>;
+
+/// Rows from float module types to modules for training. `prepare_qat` reads this table and knows no module by name.
+pub struct QatMapping {
+    rows: Vec<(TypeId, Swap)>,
+}
+
+impl QatMapping {
+    /// The table of convolutions and linear layers, plain and fused.
+    #[doc(alias = "get_default_qat_module_mappings")]
+    pub fn int8() -> QatMapping {
+        let rows = QatMapping { rows: Vec::new() };
+        rows.with(|m: &Linear, w| erase(qat::Linear::from_float(m, w)))
+            .with(|m: &intrinsic::LinearReLU, w| {
+                let linear = qat::Linear::from_float(m.module(), w);
+                erase(intrinsic::Fused::new(linear, m.rectifier()))
+            })
+            .with(|m: &intrinsic::LinearBn1d, w| {
+                erase(intrinsic::qat::LinearBn1d::from_float(m, w))
+            })
+            .with(|m: &intrinsic::Fused<intrinsic::LinearBn1d>, w| {
+                let linear = intrinsic::qat::LinearBn1d::from_float(m.module(), w);
+                erase(intrinsic::Fused::new(linear, m.rectifier()))
+            })
+            .with_dims::<1>()
+            .with_dims::<2>()
+            .with_dims::<3>()
+    }
+
+    /// The rows of the modules over `D` spatial dimensions.
+    fn with_dims<const D: usize>(self) -> QatMapping {
+        self.with(|m: &Conv<D>, w| erase(qat::Conv::from_float(m, w)))
+            .with(|m: &intrinsic::ConvReLU<D>, w| {
+                let conv = qat::Conv::from_float(m.module(), w);
+                erase(intrinsic::Fused::new(conv, m.rectifier()))
+            })
+            .with(|m: &intrinsic::ConvBn<D>, w| erase(intrinsic::qat::ConvBn::from_float(m, w)))
+            .with(|m: &intrinsic::Fused<intrinsic::ConvBn<D>>, w| {
+                let conv = intrinsic::qat::ConvBn::from_float(m.module(), w);
+                erase(intrinsic::Fused::new(conv, m.rectifier()))
+            })
+    }
+
+    /// Adds a row: modules of type `M` become what `swap` makes of them and of the factory of weight fake-quants. A later
+    /// row for the same type wins.
+    pub fn with<M: Module>(
+        mut self,
+        swap: impl Fn(&M, &ObserverFactory) -> Erased + Send + Sync + 'static,
+    ) -> QatMapping {
+        let swap: Swap = Box::new(move |node, weight| {
+            let module = (node as &dyn Any).downcast_ref::<M>()?;
+            Some(swap(module, weight))
+        });
+        self.rows.push((TypeId::of::<M>(), swap));
+        self
+    }
+
+    fn swap(&self, node: &dyn Node, weight: &ObserverFactory) -> Option<Erased> {
+        let id = node.type_id();
+        let (_, swap) = self.rows.iter().rev().find(|(from, _)| *from == id)?;
+        swap(node, weight)
+    }
+}
+
+impl Default for QatMapping {
+    fn default() -> QatMapping {
+        QatMapping::int8()
+    }
+}
+
+/// Makes a model ready for quantization-aware training, and switches it to training.
+///
+/// Modules with weights that have a configuration become those that compute with rounded weights; places that
+/// conversion will quantize get the configuration's activation fake-quant at their output. Fuse before
+/// ([`fuse_modules_qat`](crate::fuse_modules_qat) or [`fuse_all_qat`](crate::fuse_all_qat)), train after, then
+/// [`convert`](crate::convert).
+///
+/// # Errors
+/// Names in the rules that the model does not have; nothing has changed then.
+///
+/// ```
+/// use qflow::{QConfig, convert, fuse_all_qat, prepare_qat};
+/// use qgrad::optim::{Optimizer, Sgd};
+/// use qnn::{BatchNorm2d, Conv2d, DeQuantStub, Module, QuantStub, ReLU, Sequential, Value, parameters};
+/// use qtensor_core::Tensor;
+///
+/// let mut net = Sequential::new()
+///     .push(QuantStub)
+///     .push(Conv2d::config(1, 4, 3).bias(false).build()?)
+///     .push(BatchNorm2d::new(4)?)
+///     .push(ReLU)
+///     .push(DeQuantStub);
+/// let x: Value = Tensor::ones(&[2, 1, 8, 8])?.into();
+/// fuse_all_qat(&mut net, &x)?;
+/// prepare_qat(&mut net, QConfig::x86_qat())?;
+/// let mut optimizer = Sgd::config(0.01).build()?;
+/// for _ in 0..3 {
+///     let y = net.forward(&x)?;
+///     qgrad::ops::mse_loss(y.float("loss")?, &Tensor::ones(&[2, 4, 6, 6])?)?.backward()?;
+///     optimizer.step(&mut parameters(&mut net))?;
+/// }
+/// let report = convert(&mut net)?;
+/// assert_eq!(report.row("1").map(|r| r.after.as_str()), Some("QuantizedConvReLU2d"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn prepare_qat(model: &mut dyn Node, qconfig: impl Into<QConfigSpec>) -> Result<()> {
+    prepare_qat_with(model, qconfig, &QatMapping::default(), &Mapping::default())
+}
+
+/// As [`prepare_qat`], with tables of one's own: the first says what is trained, the second what conversion will observe.
+///
+/// # Errors
+/// As [`prepare_qat`].
+pub fn prepare_qat_with(
+    model: &mut dyn Node,
+    qconfig: impl Into<QConfigSpec>,
+    qat: &QatMapping,
+    mapping: &Mapping,
+) -> Result<()> {
+    name_places(model);
+    let spec = qconfig.into();
+    let chosen: BTreeMap<_, _> = propagate_qconfig(model, &spec)?.into_iter().collect();
+    let mut swaps = BTreeMap::new();
+    walk(&*model, &mut |path, node| {
+        let (Some(place), Some(Some(qconfig))) = (node.as_place(), chosen.get(path)) else {
+            return;
+        };
+        if let Some(module) = qat.swap(place.held(), &qconfig.weight) {
+            swaps.insert(path.to_string(), module);
+        }
+    });
+    // Rules by type are for the modules that were declared, so the spec still means the same places.
+    put_all(model, swaps)?;
+    prepare_with(model, spec, mapping)?;
+    qnn::train(model);
+    Ok(())
+}
