@@ -81,15 +81,19 @@ fn carry_out(model: &mut dyn Node, plan: Plan) -> Result<Report> {
 }
 
 /// All new modules and the report's rows, made before anything changes.
-struct Plan {
-    swaps: BTreeMap<String, Erased>,
-    rows: Vec<Row>,
+pub(crate) struct Plan {
+    pub(crate) swaps: BTreeMap<String, Erased>,
+    pub(crate) rows: Vec<Row>,
     /// Places with children that are converted as one.
-    composites: Vec<String>,
+    pub(crate) composites: Vec<String>,
 }
 
 impl Plan {
-    fn make(model: &dyn Node, options: &ConvertOptions, must_convert: bool) -> Result<Plan> {
+    pub(crate) fn make(
+        model: &dyn Node,
+        options: &ConvertOptions,
+        must_convert: bool,
+    ) -> Result<Plan> {
         let mut uncalibrated = Vec::new();
         let mut any_prepared = false;
         walk(model, &mut |path, node| {

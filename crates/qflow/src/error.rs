@@ -133,6 +133,34 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A loss that is NaN or infinite; the step was not taken.
+    #[error(
+        "{operation}: the loss is {loss} in epoch {epoch}, batch {batch}; a smaller learning rate or gradient clipping \
+         may help"
+    )]
+    LossNotFinite {
+        /// The trainer.
+        operation: &'static str,
+        /// The loss.
+        loss: f32,
+        /// The epoch, counted from 0.
+        epoch: usize,
+        /// The batch in the epoch, counted from 0.
+        batch: usize,
+    },
+    /// Two models that should be one model in two forms have other modules at a place.
+    #[error("{path}: one model has a {expected} there, the other a {actual}")]
+    OtherStructure {
+        /// The place.
+        path: String,
+        /// The first model's module.
+        expected: String,
+        /// The second model's module.
+        actual: String,
+    },
+    /// An error of autograd or of an optimizer.
+    #[error(transparent)]
+    Grad(#[from] qgrad::Error),
     /// Calibration without data.
     #[error("{0}: the calibration data are empty")]
     NoData(&'static str),

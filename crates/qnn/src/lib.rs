@@ -23,6 +23,7 @@ mod recurrent;
 mod sequential;
 mod state;
 mod stubs;
+pub mod tap;
 mod training;
 mod value;
 

@@ -14,6 +14,7 @@ use crate::prepared::Prepared;
 use crate::probe;
 use crate::profile;
 use crate::state::State;
+use crate::tap;
 use crate::value::Flow;
 
 /// A boxed module of one signature: what a place holds.
@@ -127,6 +128,7 @@ impl<M: Module> Layer<M> {
                 prepared.pass_by();
             }
         }
+        let output = tap::pass(&self.path, output)?;
         if tracing {
             trace::push(Event::Exit {
                 label: self.path.clone(),

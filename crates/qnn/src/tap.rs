@@ -1,0 +1,121 @@
+//! Taps: the outputs of all places in a forward pass, noted, and replaced by those of another pass.
+//!
+//! Comparing two models place by place needs both: [`record`] notes what each place of one model gave, and
+//! [`replay`] runs the other with those outputs in place of its own, so that every place of both gets the same
+//! inputs and a difference is one place's own.
+//!
+//! ```
+//! use qnn::{Linear, Module, ReLU, Sequential, tap};
+//! use qtensor_core::Tensor;
+//!
+//! let net = Sequential::new().push(Linear::new(3, 2)?).push(ReLU);
+//! let x = Tensor::ones(&[1, 3])?.into();
+//! let (y, outputs) = tap::record(|| net.forward(&x));
+//! assert_eq!(outputs[1].1.to_tensor(), y?.to_tensor());
+//! let (_, own) = tap::replay(outputs.clone(), || net.forward(&x));
+//! assert_eq!(own[1].1.to_tensor(), outputs[1].1.to_tensor());
+//! # Ok::<(), qnn::Error>(())
+//! ```
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use crate::error::Result;
+use crate::value::{Flow, Value};
+
+/// Place names with the first value that each gave, in the order in which places ended.
+pub type Outputs = Vec<(String, Value)>;
+
+/// What is noted on a thread, and what takes the outputs' place.
+#[derive(Default)]
+struct Tap {
+    seen: Outputs,
+    given: VecDeque<(String, Value)>,
+}
+
+thread_local! {
+    static TAP: RefCell<Option<Tap>> = const { RefCell::new(None) };
+}
+
+/// Runs `f`; answers with its result and the output of every place that ran on this thread.
+///
+/// A tap inside `f` keeps its outputs for itself.
+pub fn record<R>(f: impl FnOnce() -> R) -> (R, Outputs) {
+    replay(Outputs::new(), f)
+}
+
+/// As [`record`], and replaces the output of each place by the given one, where the next of those has its name.
+///
+/// Quantized values are given as float ones to a place whose own output is float.
+pub fn replay<R>(given: Outputs, f: impl FnOnce() -> R) -> (R, Outputs) {
+    /// Gives the outer tap its turn again, even if `f` unwinds.
+    struct Restore(Option<Tap>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            TAP.with(|tap| tap.replace(self.0.take()));
+        }
+    }
+    let tap = Tap {
+        seen: Vec::new(),
+        given: given.into(),
+    };
+    let restore = Restore(TAP.with(|slot| slot.replace(Some(tap))));
+    let result = f();
+    let tap = TAP.with(|slot| slot.replace(None)).unwrap_or_default();
+    drop(restore);
+    (result, tap.seen)
+}
+
+/// Notes a place's output and answers with the one that goes on.
+pub(crate) fn pass<F: Flow>(path: &str, output: F) -> Result<F> {
+    if !TAP.with(|tap| tap.borrow().is_some()) {
+        return Ok(output);
+    }
+    let Some(value) = output.observed().cloned() else {
+        return Ok(output);
+    };
+    let given = TAP.with(|tap| {
+        let mut tap = tap.borrow_mut();
+        let tap = tap.as_mut()?;
+        tap.seen.push((path.to_string(), value.clone()));
+        let next = tap.given.front().is_some_and(|(name, _)| name == path);
+        tap.given.pop_front().filter(|_| next).map(|(_, v)| v)
+    });
+    let Some(given) = given else {
+        return Ok(output);
+    };
+    let given = match (&value, given) {
+        (Value::Float(_), quantized @ Value::Quantized(_)) => quantized.to_tensor().into(),
+        (_, other) => other,
+    };
+    let mut first = Some(given);
+    output.map(&mut |v| Ok(first.take().unwrap_or_else(|| v.clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Linear, Module, ReLU, Sequential, name_places};
+    use qtensor_core::Tensor;
+
+    #[test]
+    fn given_outputs_reach_the_next_place_and_own_ones_are_noted() {
+        let mut net = Sequential::new()
+            .push(Linear::new(2, 2).unwrap())
+            .push(ReLU);
+        name_places(&mut net);
+        let x: Value = Tensor::ones(&[1, 2]).unwrap().into();
+        let instead: Value = Tensor::from_vec(vec![-7.0, 9.0], &[1, 2]).unwrap().into();
+        let given = vec![("0".to_string(), instead)];
+        let (y, own) = replay(given, || net.forward(&x));
+        assert_eq!(y.unwrap().to_tensor().to_vec(), [0.0, 9.0]);
+        assert_eq!(own[1].1.to_tensor().to_vec(), [0.0, 9.0]);
+        let (_, plain) = record(|| net.forward(&x));
+        assert_eq!(own[0].1.to_tensor(), plain[0].1.to_tensor());
+        // Names that do not come up replace nothing.
+        let given = vec![("elsewhere".to_string(), x.clone())];
+        let (_, own) = replay(given, || net.forward(&x));
+        assert_eq!(own[1].1.to_tensor(), plain[1].1.to_tensor());
+        assert!(record(|| ()).1.is_empty());
+    }
+}
