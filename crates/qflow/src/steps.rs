@@ -1,6 +1,7 @@
 //! How far an int8 model is from the model that was trained for it, place by place, in quantization steps.
 
 use qnn::{Module, Value, tap};
+use qtensor_core::quantize_with;
 
 use crate::error::{Error, Result};
 
@@ -9,8 +10,11 @@ use crate::error::{Error, Result};
 pub struct PlaceSteps {
     /// The dotted name.
     pub path: String,
-    /// The greatest difference of an output's element, in steps of the int8 model's scale there.
-    pub steps: f64,
+    /// The greatest difference of an output's element, in integers of the int8 model's grid there. Values of the
+    /// trained model that lie off the grid, as behind an average, are rounded to it.
+    pub steps: u32,
+    /// How many elements differ.
+    pub unequal: usize,
     /// The output's number of elements.
     pub elements: usize,
 }
@@ -20,6 +24,9 @@ pub struct PlaceSteps {
 /// Both models run the same sample, and each place of the fake-quantized one gets the inputs that the int8 one had
 /// there; so every difference is one place's own. Observers of `trained` should not be observing
 /// ([`qnn::set_observing`]) and it should be in evaluation mode, or the comparison would change it.
+///
+/// With fake-quants over a part of the type's integers (`reduce_range`) differences can be large where training clamped:
+/// int8 modules use all integers of their type, here as in PyTorch.
 ///
 /// # Errors
 /// Those of the forward passes; [`Error::OtherStructure`] if the models do not pass the same places.
@@ -53,21 +60,13 @@ fn compare(ours: &tap::Outputs, theirs: &tap::Outputs) -> Result<Vec<PlaceSteps>
         let Value::Quantized(q) = value else {
             continue;
         };
-        let Some((scale, _)) = q.quantizer().channel(0) else {
-            continue;
-        };
-        let (a, b) = (own.to_tensor().to_vec(), q.dequantize().to_vec());
-        let distance = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).abs();
-        // `max` would drop a NaN, which must not pass for agreement.
-        let most = a.iter().zip(&b).map(distance).fold(
-            0.0,
-            |most: f64, d| {
-                if d <= most { most } else { d }
-            },
-        );
+        let own = quantize_with(&own.to_tensor(), q.quantizer().clone(), q.dtype())?;
+        let (a, b) = (own.int_repr().to_i32_vec(), q.int_repr().to_i32_vec());
+        let steps = a.iter().zip(&b).map(|(a, b)| a.abs_diff(*b)).max();
         rows.push(PlaceSteps {
             path: path.clone(),
-            steps: most / f64::from(scale),
+            steps: steps.unwrap_or(0),
+            unequal: a.iter().zip(&b).filter(|(a, b)| a != b).count(),
             elements: b.len(),
         });
     }

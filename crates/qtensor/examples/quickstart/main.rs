@@ -5,6 +5,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod measure;
+#[path = "../common/running.rs"]
+mod running;
 mod show;
 
 use std::error::Error;
@@ -16,7 +18,8 @@ use qtensor::prelude::*;
 
 use common::digits::Digits;
 use common::net::DigitsNet;
-use measure::{Measured, latencies_us, logits};
+use measure::Measured;
+use running::{latencies_us, logits};
 
 /// Quantizes a small CNN on handwritten digits and compares it with its float original.
 #[derive(Parser)]
@@ -74,7 +77,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut net = DigitsNet::new()?;
     load(&mut net, &path)?;
     let int8_logits = logits(&net, &batches)?;
-    let (float_us, int8_us) = latencies_us(&float, &net, &one_image)?;
+    let us = latencies_us(&[&float, &net], &one_image)?;
 
     let measured = Measured {
         float_accuracy: metrics::accuracy(&float_logits, test.labels())?,
@@ -83,8 +86,8 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         sqnr_db: metrics::sqnr_db(&float_logits, &int8_logits)?,
         float_bytes: WEIGHTS.len() as u64,
         int8_bytes: std::fs::metadata(&path)?.len(),
-        float_us,
-        int8_us,
+        float_us: us[0],
+        int8_us: us[1],
     };
     show::print(&chains, &report, &measured, &path, args.out.is_some());
     if args.json {

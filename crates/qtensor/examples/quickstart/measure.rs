@@ -1,12 +1,4 @@
-//! Running the model over the test rows, and timing it.
-
-use std::error::Error;
-use std::hint::black_box;
-use std::time::{Duration, Instant};
-
-use qtensor::prelude::*;
-
-use crate::common::net::DigitsNet;
+//! What the quickstart measures, and its report for other programs.
 
 /// What the quickstart measures.
 pub struct Measured {
@@ -42,43 +34,4 @@ impl Measured {
             "int8_us": self.int8_us,
         })
     }
-}
-
-/// The logits of all batches, one row an image.
-pub fn logits(net: &DigitsNet, batches: &[Value]) -> Result<Tensor, Box<dyn Error>> {
-    let mut values = Vec::new();
-    for batch in batches {
-        values.extend(net.forward(batch)?.to_tensor().to_vec());
-    }
-    let rows = values.len() / 10;
-    Ok(Tensor::from_vec(values, &[rows, 10])?)
-}
-
-/// The times of one forward pass with a batch of one image, in microseconds: of `float` and of `int8`.
-///
-/// Both are measured in turns, five rounds each, so that other work on the machine meets both. Of each, the
-/// least of the rounds' medians counts.
-pub fn latencies_us(
-    float: &DigitsNet,
-    int8: &DigitsNet,
-    image: &Value,
-) -> Result<(f64, f64), Box<dyn Error>> {
-    let mut least = (f64::INFINITY, f64::INFINITY);
-    for _ in 0..5 {
-        least.0 = least.0.min(median_us(float, image)?);
-        least.1 = least.1.min(median_us(int8, image)?);
-    }
-    Ok(least)
-}
-
-fn median_us(net: &DigitsNet, image: &Value) -> Result<f64, Box<dyn Error>> {
-    let mut times = Vec::new();
-    let start = Instant::now();
-    while times.len() < 50 || start.elapsed() < Duration::from_millis(100) {
-        let before = Instant::now();
-        black_box(net.forward(black_box(image))?);
-        times.push(before.elapsed().as_secs_f64() * 1e6);
-    }
-    times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
 }
