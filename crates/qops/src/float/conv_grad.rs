@@ -4,7 +4,7 @@ use qtensor_core::buffer::Buffer;
 use qtensor_core::{MemoryFormat, Tensor};
 
 use super::geometry::Geometry;
-use super::im2col::{blocks, col2im, im2col};
+use super::im2col::{Lines, blocks, col2im, im2col};
 use super::parallel;
 use super::product::{Mat, product};
 use crate::error::{Error, Result};
@@ -26,6 +26,9 @@ pub fn conv_input_gradient(
     let x = Tensor::scalar(0.0).expand(input_shape)?;
     let g = Geometry::new(&x, weight, spec)?;
     check_grad("conv_input_gradient", &g, grad)?;
+    if let Some(turned) = turned_depthwise(&g) {
+        return super::conv(grad, &back_to_front(weight)?, None, &turned);
+    }
     let (grad, weight) = (grad.contiguous(), weight.contiguous());
     let dy = grad.as_slice().unwrap_or_default();
     let weights = weight.as_slice().unwrap_or_default();
@@ -40,6 +43,31 @@ pub fn conv_input_gradient(
             input_group(&g, dy, weights, out, alone)
         })
     })
+}
+
+/// The depthwise convolution that computes the input gradient of another from that of its output, with the kernels back to
+/// front: padded so that the lengths are the input's again.
+///
+/// There is one for steps of 1, one filter a channel, and no more padding than the kernel reaches.
+fn turned_depthwise(g: &Geometry) -> Option<ConvSpec> {
+    let single = g.channels == 1 && g.filters == 1 && g.spec.groups > 1;
+    if !single || g.spec.stride != [1; 3] {
+        return None;
+    }
+    let mut spec = g.spec;
+    for axis in 0..3 {
+        let reach = (g.kernel[axis] - 1) * g.spec.dilation[axis];
+        spec.padding[axis] = reach.checked_sub(g.spec.padding[axis])?;
+    }
+    Some(spec)
+}
+
+fn back_to_front(weight: &Tensor) -> Result<Tensor> {
+    let taps: usize = weight.shape()[2..].iter().product();
+    let mut values = weight.to_vec();
+    let kernels = values.chunks_exact_mut(taps.max(1));
+    kernels.for_each(<[f32]>::reverse);
+    Ok(Tensor::from_vec(values, weight.shape())?)
 }
 
 /// `Wᵀ·dy`, scattered back to where [`im2col`] found the elements.
@@ -97,6 +125,12 @@ pub fn conv_weight_gradient(
     let (grad, x) = (grad.contiguous(), x.contiguous());
     let dy = grad.as_slice().unwrap_or_default();
     let values = x.as_slice().unwrap_or_default();
+    if g.channels == 1 && g.filters == 1 && spec.groups > 1 {
+        return Tensor::build(weight_shape, MemoryFormat::Contiguous, |out| {
+            depthwise_weight_gradient(&g, dy, values, out);
+            Ok(())
+        });
+    }
     Tensor::build(weight_shape, MemoryFormat::Contiguous, |out| {
         out.fill(0.0);
         // One job is one group over all images, so that nothing is summed across threads.
@@ -151,6 +185,26 @@ fn add_weight_group(
         )?;
     }
     Ok(())
+}
+
+/// One filter a channel: for each kernel element the product of gradient and input lines, over all images.
+fn depthwise_weight_gradient(g: &Geometry, dy: &[f32], x: &[f32], out: &mut [f32]) {
+    let (taps, to, from) = (g.taps(), g.output_plane(), g.input_plane());
+    let lines = Lines::of(g);
+    parallel::chunks(out, taps, g.work(), |channel, out| {
+        let mut sums = vec![0f64; taps];
+        for image in 0..g.batch {
+            let job = image * g.spec.groups + channel;
+            let (dy, x) = (
+                &dy[job * to..(job + 1) * to],
+                &x[job * from..(job + 1) * from],
+            );
+            for (sum, lines) in sums.iter_mut().zip(&lines) {
+                *sum += f64::from(lines.product(dy, x, g.spec.stride[2]));
+            }
+        }
+        out.iter_mut().zip(sums).for_each(|(o, s)| *o = s as f32);
+    });
 }
 
 fn check_grad(operation: &'static str, g: &Geometry, grad: &Tensor) -> Result<()> {

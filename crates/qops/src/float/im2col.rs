@@ -94,6 +94,67 @@ pub(super) fn col2im(g: &Geometry, columns: &[f32], lines: Range<usize>, x: &mut
     }
 }
 
+/// The output lines that meet the input through one kernel element, with where both begin.
+pub(super) struct Lines {
+    /// Starts in the output plane and in the input plane.
+    starts: Vec<[usize; 2]>,
+    /// Elements of each line.
+    len: usize,
+}
+
+impl Lines {
+    /// Those of every kernel element.
+    pub fn of(g: &Geometry) -> Vec<Lines> {
+        let width = g.output[2];
+        let all = |tap: usize| {
+            let tap = Tap::new(g, tap);
+            let meets = |line: usize| {
+                let input = tap.line(g, line)? + tap.first;
+                Some([line * width + tap.columns.start, input])
+            };
+            let len = tap.columns.len();
+            let lines = if len == 0 {
+                0
+            } else {
+                g.output[0] * g.output[1]
+            };
+            Lines {
+                starts: (0..lines).filter_map(meets).collect(),
+                len,
+            }
+        };
+        (0..g.taps()).map(all).collect()
+    }
+
+    /// `Σ dy · x` over all lines of one plane of each.
+    pub fn product(&self, dy: &[f32], x: &[f32], stride: usize) -> f32 {
+        let mut sum = 0f32;
+        for &[to, from] in &self.starts {
+            let dy = &dy[to..to + self.len];
+            if stride == 1 {
+                sum += dot(dy, &x[from..from + self.len]);
+            } else {
+                let x = x[from..].iter().step_by(stride);
+                sum += dy.iter().zip(x).map(|(a, b)| a * b).sum::<f32>();
+            }
+        }
+        sum
+    }
+}
+
+/// `Σ a · b` in eight interleaved partial sums, which the compiler can vectorize.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; 8];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.iter().zip(b) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    lanes.iter().sum::<f32>() + rest
+}
+
 /// One kernel element: where it meets the input.
 struct Tap {
     depth: usize,
