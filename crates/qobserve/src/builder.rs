@@ -7,7 +7,7 @@ use qtensor_core::{DType, QScheme};
 
 use crate::error::{Error, Result};
 use crate::factory::ObserverFactory;
-use crate::histogram::HistogramObserver;
+use crate::histogram::{BinnedObserver, Clip, PercentileObserver};
 use crate::min_max::{
     MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver, PerChannelMinMaxObserver,
 };
@@ -27,6 +27,8 @@ pub trait Buildable: Observer + Sized + 'static + sealed::Sealed {
     const NAME: &'static str;
     /// Whether it keeps a range for each channel.
     const PER_CHANNEL: bool;
+    /// Whether it keeps a histogram.
+    const BINNED: bool = false;
     /// An observer with checked settings.
     #[doc(hidden)]
     fn with_settings(settings: Settings) -> Self;
@@ -160,7 +162,15 @@ impl<O: Buildable> ObserverBuilder<O> {
         if !(1..=MOST_BINS).contains(&s.bins) {
             return refuse("bins", s.bins.to_string(), "it must lie in 1..=131072");
         }
-        if O::NAME == HistogramObserver::NAME && s.dtype == DType::QInt32 {
+        if !(s.percentile > 50.0 && s.percentile <= 100.0) {
+            let value = s.percentile.to_string();
+            return refuse(
+                "percentile",
+                value,
+                "it must lie above 50 and not above 100",
+            );
+        }
+        if O::BINNED && s.dtype == DType::QInt32 {
             let why = "a histogram searches the best range for 8 bits";
             return refuse("dtype", s.dtype.to_string(), why);
         }
@@ -204,7 +214,7 @@ channels!(
     MovingAveragePerChannelMinMaxObserver
 );
 
-impl ObserverBuilder<HistogramObserver> {
+impl<C: Clip> ObserverBuilder<BinnedObserver<C>> {
     /// How many bins the histogram has, at most 131,072.
     pub fn bins(mut self, bins: usize) -> Self {
         self.settings.bins = bins;
@@ -216,6 +226,14 @@ impl ObserverBuilder<HistogramObserver> {
     /// A batch without a finite value then changes nothing. NaN stays an error.
     pub fn ignore_infinity(mut self, ignore: bool) -> Self {
         self.settings.ignore_infinity = ignore;
+        self
+    }
+}
+
+impl ObserverBuilder<PercentileObserver> {
+    /// The percentage of values below the upper end, and above the lower end: above 50, 99.99 unless set.
+    pub fn percentile(mut self, percentile: f32) -> Self {
+        self.settings.percentile = percentile;
         self
     }
 }

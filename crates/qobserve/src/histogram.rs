@@ -1,13 +1,17 @@
-//! `HistogramObserver`: a histogram of everything seen, and the range that quantizes it with least error.
+//! Observers with a histogram of everything seen, which differ in the part of it that they keep.
 //!
-//! The algorithm is that of `torch/ao/quantization/observer.py`: batches are binned over the range seen so
-//! far, the old histogram is spread over a grown range, and a greedy search cuts off both ends as long as
-//! the squared error falls. [`bins`] holds the histogram, [`search`] the search.
+//! The histogram is that of `torch/ao/quantization/observer.py`: batches are binned over the range seen so
+//! far, and the old histogram is spread over a grown range. [`bins`] holds it; [`search`] is PyTorch's greedy
+//! search, [`tails`] cuts quantiles off, [`squares`] looks for the least squared error.
 
 mod bins;
 mod search;
+mod squares;
+mod tails;
 
 use std::any::Any;
+use std::fmt::Debug;
+use std::marker::PhantomData;
 
 use qtensor_core::choose_qparams::QuantRange;
 use qtensor_core::{DType, QScheme, Quantizer, Tensor};
@@ -59,15 +63,111 @@ const LEVELS: f64 = 256.0;
 /// assert_eq!(observer.calculate_qparams()?, Quantizer::per_tensor((6.0f32 / 255.0).into(), 0));
 /// # Ok::<(), qobserve::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
-pub struct HistogramObserver {
-    settings: Settings,
-    histogram: Option<Histogram>,
+pub type HistogramObserver = BinnedObserver<Greedy>;
+
+/// A histogram of all data, and the range without the outermost values: a share of
+/// `1 − percentile / 100` is cut off at each end (0.01 % unless set).
+///
+/// Robust against single outliers, which [`HistogramObserver`] follows, at the price of clamping what is rare.
+/// Positions inside a bin are interpolated. Everything else is as in [`HistogramObserver`].
+///
+/// ```
+/// # use qobserve::{Observer, PercentileObserver};
+/// # use qtensor_core::Tensor;
+/// let mut observer = PercentileObserver::builder().percentile(99.0).build()?;
+/// let mut values: Vec<f32> = (0..10_000).map(|i| i as f32 / 10_000.0).collect();
+/// values[0] = 50.0; // an outlier
+/// observer.observe(&Tensor::from_vec(values, &[10_000])?)?;
+/// let (min, max) = observer.clipped_range().unwrap_or_default();
+/// assert!(min < 0.03 && (0.98..1.05).contains(&max));
+/// # Ok::<(), qobserve::Error>(())
+/// ```
+pub type PercentileObserver = BinnedObserver<Tails>;
+
+/// A histogram of all data, and the range whose qparams give the least expected squared error.
+///
+/// Unlike the greedy search of [`HistogramObserver`], which stops where the error rises for the first time, it compares
+/// ranges of all widths: 128 shrunken copies of the whole range, then each end moved alone in ever smaller steps. The
+/// error is that of the qparams which the range leads to, with zero represented exactly and the real number of
+/// levels. Everything else is as in [`HistogramObserver`].
+///
+/// ```
+/// # use qobserve::{HistogramObserver, MseObserver, Observer};
+/// # use qtensor_core::Tensor;
+/// let mut values: Vec<f32> = (0..10_000).map(|i| (i % 1000) as f32 / 1000.0).collect();
+/// values[0] = 30.0; // an outlier, which with 4 bits costs less clamped than represented
+/// let x = Tensor::from_vec(values, &[10_000])?;
+/// let mut mse = MseObserver::builder().quant_range(0, 15).build()?;
+/// let mut greedy = HistogramObserver::builder().quant_range(0, 15).build()?;
+/// mse.observe(&x)?;
+/// greedy.observe(&x)?;
+/// assert!(mse.clipped_range().unwrap_or_default().1 < 10.0);
+/// assert!(greedy.clipped_range().unwrap_or_default().1 > 25.0);
+/// # Ok::<(), qobserve::Error>(())
+/// ```
+pub type MseObserver = BinnedObserver<LeastSquares>;
+
+/// Which part of a histogram an observer keeps.
+pub trait Clip: Debug + Clone + Copy + PartialEq + Send + Sync + sealed::Sealed + 'static {
+    /// The observer's name.
+    #[doc(hidden)]
+    const NAME: &'static str;
+    /// The ends of the kept range.
+    #[doc(hidden)]
+    fn clip(counts: &[f64], range: (f32, f32), settings: &Settings) -> (f32, f32);
 }
 
-impl HistogramObserver {
+/// PyTorch's greedy search: [`HistogramObserver`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Greedy;
+
+/// Quantiles at both ends: [`PercentileObserver`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tails;
+
+/// The least squared error: [`MseObserver`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LeastSquares;
+
+impl sealed::Sealed for Greedy {}
+impl sealed::Sealed for Tails {}
+impl sealed::Sealed for LeastSquares {}
+
+impl Clip for Greedy {
+    const NAME: &'static str = "HistogramObserver";
+
+    fn clip(counts: &[f64], range: (f32, f32), _: &Settings) -> (f32, f32) {
+        search::clip(counts, range, LEVELS)
+    }
+}
+
+impl Clip for Tails {
+    const NAME: &'static str = "PercentileObserver";
+
+    fn clip(counts: &[f64], range: (f32, f32), settings: &Settings) -> (f32, f32) {
+        tails::clip(counts, range, f64::from(settings.percentile) / 100.0)
+    }
+}
+
+impl Clip for LeastSquares {
+    const NAME: &'static str = "MseObserver";
+
+    fn clip(counts: &[f64], range: (f32, f32), settings: &Settings) -> (f32, f32) {
+        squares::clip(counts, range, settings)
+    }
+}
+
+/// An observer with a histogram, under its names [`HistogramObserver`], [`PercentileObserver`] and [`MseObserver`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct BinnedObserver<C> {
+    settings: Settings,
+    histogram: Option<Histogram>,
+    clip: PhantomData<C>,
+}
+
+impl<C: Clip> BinnedObserver<C> {
     /// Settings to fill in; see [`ObserverBuilder`].
-    pub fn builder() -> ObserverBuilder<HistogramObserver> {
+    pub fn builder() -> ObserverBuilder<BinnedObserver<C>> {
         ObserverBuilder::new()
     }
 
@@ -88,7 +188,8 @@ impl HistogramObserver {
     ///
     /// [`calculate_qparams`](Observer::calculate_qparams) extends it to include 0.
     pub fn clipped_range(&self) -> Option<(f32, f32)> {
-        self.histogram.as_ref().map(|h| search::clip(h, LEVELS))
+        let h = self.histogram.as_ref()?;
+        Some(C::clip(&h.counts, (h.min, h.max), &self.settings))
     }
 
     /// Counts finite values, of which there is at least one, with extremes `min` and `max`.
@@ -102,36 +203,38 @@ impl HistogramObserver {
 }
 
 /// `quint8`, affine, 2,048 bins.
-impl Default for HistogramObserver {
-    fn default() -> HistogramObserver {
-        HistogramObserver::with_settings(Settings::activations(false))
+impl<C: Clip> Default for BinnedObserver<C> {
+    fn default() -> BinnedObserver<C> {
+        BinnedObserver::with_settings(Settings::activations(false))
     }
 }
 
-impl sealed::Sealed for HistogramObserver {}
+impl<C: Clip> sealed::Sealed for BinnedObserver<C> {}
 
-impl Buildable for HistogramObserver {
-    const NAME: &'static str = "HistogramObserver";
+impl<C: Clip> Buildable for BinnedObserver<C> {
+    const NAME: &'static str = C::NAME;
     const PER_CHANNEL: bool = false;
+    const BINNED: bool = true;
 
-    fn with_settings(settings: Settings) -> HistogramObserver {
-        HistogramObserver {
+    fn with_settings(settings: Settings) -> BinnedObserver<C> {
+        BinnedObserver {
             settings,
             histogram: None,
+            clip: PhantomData,
         }
     }
 }
 
-impl Observer for HistogramObserver {
+impl<C: Clip> Observer for BinnedObserver<C> {
     fn name(&self) -> &'static str {
-        HistogramObserver::NAME
+        C::NAME
     }
 
     fn observe(&mut self, x: &Tensor) -> Result<()> {
         if x.numel() == 0 {
             return Ok(());
         }
-        match tensor_extremes(HistogramObserver::NAME, x) {
+        match tensor_extremes(C::NAME, x) {
             Ok((min, max)) => with_values(x, |values| self.count(values, min, max)),
             Err(Error::Infinite { .. }) if self.settings.ignore_infinity => {
                 let finite: Vec<f32> = with_values(x, |values| {
@@ -147,9 +250,9 @@ impl Observer for HistogramObserver {
     }
 
     fn calculate_qparams(&self) -> Result<Quantizer> {
-        let (min, max) = self.clipped_range().ok_or(Error::NeverObserved {
-            observer: HistogramObserver::NAME,
-        })?;
+        let (min, max) = self
+            .clipped_range()
+            .ok_or(Error::NeverObserved { observer: C::NAME })?;
         self.settings.quantizer(&[min], &[max])
     }
 
@@ -175,9 +278,9 @@ impl Observer for HistogramObserver {
     }
 
     fn merge(&mut self, other: &dyn Observer) -> Result<()> {
-        let other: &HistogramObserver = same_kind("merge", HistogramObserver::NAME, other)?;
+        let other: &BinnedObserver<C> = same_kind("merge", C::NAME, other)?;
         self.settings
-            .check_equal("merge", HistogramObserver::NAME, &other.settings)?;
+            .check_equal("merge", C::NAME, &other.settings)?;
         match (&mut self.histogram, &other.histogram) {
             (_, None) => {}
             (None, Some(theirs)) => self.histogram = Some(theirs.clone()),
@@ -196,14 +299,13 @@ impl Observer for HistogramObserver {
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        state::save(HistogramObserver::NAME, &self.settings, &self.histogram)
+        state::save(C::NAME, &self.settings, &self.histogram)
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<()> {
-        let histogram: Option<Histogram> =
-            state::load(HistogramObserver::NAME, &self.settings, bytes)?;
+        let histogram: Option<Histogram> = state::load(C::NAME, &self.settings, bytes)?;
         if let Some(histogram) = &histogram {
-            histogram.check(HistogramObserver::NAME, self.settings.bins)?;
+            histogram.check(C::NAME, self.settings.bins)?;
         }
         self.histogram = histogram;
         Ok(())

@@ -25,7 +25,10 @@ pub use fake_quant::{
     FusedMovingAvgObsFakeQuantize, LearnableFakeQuantize, fake_quantize,
 };
 pub use fixed::FixedQParamsObserver;
-pub use histogram::HistogramObserver;
+pub use histogram::{
+    BinnedObserver, Clip, Greedy, HistogramObserver, LeastSquares, MseObserver, PercentileObserver,
+    Tails,
+};
 pub use min_max::{
     MinMaxObserver, MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver,
     PerChannelMinMaxObserver,

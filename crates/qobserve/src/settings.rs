@@ -19,6 +19,7 @@ pub struct Settings {
     pub(crate) ch_axis: usize,
     pub(crate) bins: usize,
     pub(crate) ignore_infinity: bool,
+    pub(crate) percentile: f32,
 }
 
 impl Settings {
@@ -33,6 +34,7 @@ impl Settings {
             ch_axis: 0,
             bins: 2048,
             ignore_infinity: false,
+            percentile: 99.99,
         }
     }
 
@@ -84,6 +86,11 @@ impl Settings {
     /// Whether a histogram leaves out infinities instead of refusing them.
     pub fn ignore_infinity(&self) -> bool {
         self.ignore_infinity
+    }
+
+    /// The percentage below the upper end of a percentile observer's range.
+    pub fn percentile(&self) -> f32 {
+        self.percentile
     }
 
     /// Scale and zero point of one range.
@@ -142,8 +149,8 @@ impl std::fmt::Display for Settings {
         }
         write!(
             f,
-            " averaging_constant={} ch_axis={} bins={} ignore_infinity={}",
-            self.averaging_constant, self.ch_axis, self.bins, self.ignore_infinity
+            " averaging_constant={} ch_axis={} bins={} ignore_infinity={} percentile={}",
+            self.averaging_constant, self.ch_axis, self.bins, self.ignore_infinity, self.percentile
         )
     }
 }

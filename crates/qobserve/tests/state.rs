@@ -323,6 +323,7 @@ fn hostile_statistics_are_refused() {
 
 #[test]
 fn presets_build_what_they_say() {
+    const FUSED: &str = "FusedMovingAvgObsFakeQuantize";
     let expected = [
         ("x86", "HistogramObserver", 255, "PerChannelMinMaxObserver"),
         (
@@ -340,6 +341,10 @@ fn presets_build_what_they_say() {
         ("qnnpack", "HistogramObserver", 255, "MinMaxObserver"),
         ("default", "MinMaxObserver", 127, "MinMaxObserver"),
         ("minmax", "MinMaxObserver", 255, "PerChannelMinMaxObserver"),
+        ("x86_qat", FUSED, 255, "FakeQuantize"),
+        ("fbgemm_qat", FUSED, 127, FUSED),
+        ("qnnpack_qat", FUSED, 255, FUSED),
+        ("lsq", FUSED, 255, "LearnableFakeQuantize"),
     ];
     assert!(QConfig::names().eq(expected.map(|e| e.0)));
     for (name, activation, max, weight) in expected {

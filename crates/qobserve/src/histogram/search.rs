@@ -2,20 +2,17 @@
 //! (`_non_linear_param_search` in `torch/ao/quantization/observer.py`, after Caffe2's
 //! `NormMinimization::NonlinearQuantizationParamsSearch`).
 
-use super::bins::Histogram;
-
 /// How far one move goes, in quantiles.
 const STEP: f64 = 1e-5;
 
 /// The ends of the kept range.
-pub(super) fn clip(histogram: &Histogram, levels: f64) -> (f32, f32) {
-    let (min, max) = (histogram.min, histogram.max);
-    let bin_width = (max - min) / histogram.counts.len() as f32;
+pub(super) fn clip(counts: &[f64], (min, max): (f32, f32), levels: f64) -> (f32, f32) {
+    let bin_width = (max - min) / counts.len() as f32;
     // A range wider than f32 has no scale; whoever computes one from it reports that.
     if min == max || !bin_width.is_finite() {
         return (min, max);
     }
-    let (start, end) = search(&histogram.counts, levels);
+    let (start, end) = search(counts, levels);
     (
         min + bin_width * start as f32,
         min + bin_width * (end + 1) as f32,
