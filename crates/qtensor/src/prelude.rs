@@ -4,7 +4,8 @@ pub use qflow::{
     ConvertOptions, Misfit, QConfigSpec, QatOptions, Report, TrainOptions, calibrate, check,
     convert, convert_into, convert_with, fit, fuse_all, fuse_all_qat, fuse_modules,
     fuse_modules_qat, load, load_safetensors, load_safetensors_bytes, metrics, prepare,
-    prepare_qat, quantize, quantize_dynamic, quantize_qat, quantize_qat_with, save, save_safetensors,
+    prepare_qat, quantize, quantize_dynamic, quantize_qat, quantize_qat_with, save,
+    save_safetensors,
 };
 pub use qnn::{
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AttentionInput, AvgPool1d, AvgPool2d,
@@ -12,7 +13,8 @@ pub use qnn::{
     Dropout, Embedding, EmbeddingBag, Flatten, FloatFunctional, GELU, GRU, GRUCell, Identity, LSTM,
     LSTMCell, Layer, LayerNorm, Linear, MaxPool1d, MaxPool2d, MaxPool3d, Module,
     MultiheadAttention, Node, PackedSequence, QConfigSetting, QuantStub, RNN, RNNCell, ReLU, ReLU6,
-    RunSequence, Sequence, Sequential, Sigmoid, Softmax, Tanh, Value, describe, eval, parameters, train,
+    RunSequence, Sequence, Sequential, Sigmoid, Softmax, Tanh, Value, describe, eval, parameters,
+    train,
 };
 pub use qobserve::{Observer, QConfig};
 pub use qtensor_core::{
