@@ -8,6 +8,10 @@ use qtensor_core::requant::{OutputRange, requantize_f32};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::avx512vnni::add::{self, Sum};
 use crate::map::{Binary, Unary, binary, unary};
 
 /// Adds two activations of different scales.
@@ -69,6 +73,16 @@ impl Binary<u8, u8> for Add {
         let a = (i32::from(a) - a_zero) as f32 * a_scale;
         let b = (i32::from(b) - b_zero) as f32 * b_scale;
         requantize_f32((a + b) * self.inv_scale, self.range) as u8
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn start(self, isa: Isa, a: &[u8], b: &[u8], out: &mut [u8]) -> usize {
+        let sum = Sum {
+            inputs: [self.a_params, self.b_params],
+            inv_scale: self.inv_scale,
+            range: self.range,
+        };
+        add::add(isa, sum, a, b, out)
     }
 }
 

@@ -8,7 +8,7 @@
 
 use crate::context::Context;
 use crate::error::{Result, at_least};
-use crate::isa::Work;
+use crate::isa::{Isa, Work};
 
 /// Below this many elements the fork costs more than it saves.
 pub(crate) const SERIAL_BELOW: u64 = 1 << 17;
@@ -23,6 +23,11 @@ pub(crate) trait Unary<X, Y>: Copy + Sync {
 pub(crate) trait Binary<X, Y>: Copy + Sync {
     /// The formula; implementations are `#[inline(always)]`.
     fn apply(self, a: X, b: X) -> Y;
+
+    /// Computes the elements for which the tier has a kernel of its own, the first ones, and answers how many they are.
+    fn start(self, _isa: Isa, _a: &[X], _b: &[X], _out: &mut [Y]) -> usize {
+        0
+    }
 }
 
 /// `out[i] = formula(x[i])` for each element of `out`; `x` may be longer.
@@ -64,6 +69,8 @@ where
     Context::chunks(out, piece_len(ctx, out.len()), |start, out| {
         let end = start + out.len();
         let (a, b) = (&a[start..end], &b[start..end]);
+        let done = formula.start(ctx.isa, a, b, out);
+        let (a, b, out) = (&a[done..], &b[done..], &mut out[done..]);
         ctx.isa.vectorize(BinaryWork { formula, a, b, out });
     });
     Ok(())

@@ -7,6 +7,8 @@
 //! written to the stack at every step.
 #![allow(unsafe_code)]
 
+pub(crate) mod add;
+
 use core::arch::x86_64::*;
 
 use super::tile::{Output, Tile};
