@@ -75,11 +75,9 @@ pub(crate) fn worthwhile(
 pub(crate) fn affordable(shape: &ConvShape) -> bool {
     let output = shape.output_rows() * shape.out_channels;
     let allowed = 4 * (shape.input_len() + output) + (1 << 20);
-    let sizes = (0..3).map(|axis| 2 * shape.padding[axis] + shape.input[axis]);
+    let mut sizes = (0..3).map(|axis| 2 * shape.padding[axis] + shape.input[axis]);
     let pixels = shape.batch * shape.in_channels;
-    let padded = sizes.fold(Some(pixels), |all: Option<usize>, size| {
-        all?.checked_mul(size)
-    });
+    let padded = sizes.try_fold(pixels, usize::checked_mul);
     padded.is_some_and(|padded| padded <= allowed)
 }
 
