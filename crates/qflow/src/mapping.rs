@@ -103,6 +103,7 @@ impl Mapping {
             .with_weight_only(|m: &EmbeddingBag, q| {
                 Ok(erase(quantized::EmbeddingBag::from_float(m, q)?))
             })
+            .with_weight_only(|m: &qat::Embedding, _| Ok(erase(m.to_quantized()?)))
     }
 
     /// The rows of a kind of recurrent modules.

@@ -3,8 +3,10 @@
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 
-use qnn::{Conv, Erased, Linear, Module, Node, erase, intrinsic, name_places, qat, walk};
-use qobserve::ObserverFactory;
+use qnn::{
+    Conv, Embedding, Erased, Linear, Module, Node, erase, intrinsic, name_places, qat, walk,
+};
+use qobserve::{ObserverFactory, QConfig, QuantType};
 
 use crate::error::Result;
 use crate::mapping::Mapping;
@@ -14,13 +16,19 @@ use crate::swap::put_all;
 
 type Swap = Box<dyn Fn(&dyn Node, &ObserverFactory) -> Option<Erased> + Send + Sync>;
 
+struct Row {
+    from: TypeId,
+    quant_type: QuantType,
+    swap: Swap,
+}
+
 /// Rows from float module types to modules for training. `prepare_qat` reads this table and knows no module by name.
 pub struct QatMapping {
-    rows: Vec<(TypeId, Swap)>,
+    rows: Vec<Row>,
 }
 
 impl QatMapping {
-    /// The table of convolutions and linear layers, plain and fused.
+    /// The table of convolutions and linear layers, plain and fused, and of embeddings.
     #[doc(alias = "get_default_qat_module_mappings")]
     pub fn int8() -> QatMapping {
         let rows = QatMapping { rows: Vec::new() };
@@ -35,6 +43,9 @@ impl QatMapping {
             .with(|m: &intrinsic::Fused<intrinsic::LinearBn1d>, w| {
                 let linear = intrinsic::qat::LinearBn1d::from_float(m.module(), w);
                 erase(intrinsic::Fused::new(linear, m.rectifier()))
+            })
+            .with_row(QuantType::WeightOnly, |m: &Embedding, w| {
+                erase(qat::Embedding::from_float(m, w))
             })
             .with_dims::<1>()
             .with_dims::<2>()
@@ -58,21 +69,35 @@ impl QatMapping {
     /// Adds a row: modules of type `M` become what `swap` makes of them and of the factory of weight fake-quants. A later
     /// row for the same type wins.
     pub fn with<M: Module>(
+        self,
+        swap: impl Fn(&M, &ObserverFactory) -> Erased + Send + Sync + 'static,
+    ) -> QatMapping {
+        self.with_row(QuantType::Static, swap)
+    }
+
+    /// A row for configurations of one type.
+    fn with_row<M: Module>(
         mut self,
+        quant_type: QuantType,
         swap: impl Fn(&M, &ObserverFactory) -> Erased + Send + Sync + 'static,
     ) -> QatMapping {
         let swap: Swap = Box::new(move |node, weight| {
             let module = (node as &dyn Any).downcast_ref::<M>()?;
             Some(swap(module, weight))
         });
-        self.rows.push((TypeId::of::<M>(), swap));
+        self.rows.push(Row {
+            from: TypeId::of::<M>(),
+            quant_type,
+            swap,
+        });
         self
     }
 
-    fn swap(&self, node: &dyn Node, weight: &ObserverFactory) -> Option<Erased> {
-        let id = node.type_id();
-        let (_, swap) = self.rows.iter().rev().find(|(from, _)| *from == id)?;
-        swap(node, weight)
+    fn swap(&self, node: &dyn Node, qconfig: &QConfig) -> Option<Erased> {
+        let (id, quant_type) = (node.type_id(), qconfig.quant_type());
+        let fits = |row: &&Row| row.from == id && row.quant_type == quant_type;
+        let row = self.rows.iter().rev().find(fits)?;
+        (row.swap)(node, &qconfig.weight)
     }
 }
 
@@ -139,7 +164,7 @@ pub fn prepare_qat_with(
         let (Some(place), Some(Some(qconfig))) = (node.as_place(), chosen.get(path)) else {
             return;
         };
-        if let Some(module) = qat.swap(place.held(), &qconfig.weight) {
+        if let Some(module) = qat.swap(place.held(), qconfig) {
             swaps.insert(path.to_string(), module);
         }
     });

@@ -12,9 +12,9 @@ use qflow::{
 use qgrad::optim::{Adam, ParameterSet, Sgd};
 use qgrad::{Var, ops};
 use qnn::{
-    BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv1d, Conv2d, Conv3d, DeQuantStub, Flatten, Linear,
-    Module, Node, QuantStub, ReLU, Sequential, Value, describe, for_each_fake_quant, manual_seed,
-    parameters, set_observing, set_quantizing, train,
+    BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv1d, Conv2d, Conv3d, DeQuantStub, Embedding, Flatten,
+    Layer, Linear, Module, Node, QuantStub, ReLU, Sequential, Value, describe, for_each_fake_quant,
+    manual_seed, parameters, set_observing, set_quantizing, train,
 };
 use qtensor_core::Tensor;
 
@@ -402,4 +402,67 @@ fn modules_go_to_float_and_back_with_their_weights() {
             .to_string();
     assert!(message.contains('4') && message.contains('5'), "{message}");
     assert_eq!(qat.kind(), "QatConvBn2d");
+}
+
+/// A table of embeddings, the mean of its rows, and a linear layer.
+#[derive(Module)]
+#[module(input = Tensor<i64>)]
+struct Tagger {
+    table: Layer<Embedding>,
+    quant: Layer<QuantStub>,
+    fc: Layer<Linear>,
+    dequant: Layer<DeQuantStub>,
+}
+
+impl Tagger {
+    fn new() -> Tagger {
+        manual_seed(2);
+        Tagger {
+            table: Embedding::new(6, 4).unwrap().into(),
+            quant: QuantStub.into(),
+            fc: Linear::new(4, 2).unwrap().into(),
+            dequant: DeQuantStub.into(),
+        }
+    }
+
+    fn forward(&self, indices: &Tensor<i64>) -> qnn::Result<Value> {
+        let x = self.quant.forward(&self.table.forward(indices)?)?;
+        self.dequant.forward(&self.fc.forward(&x)?)
+    }
+}
+
+#[test]
+fn embeddings_train_with_rounded_rows_and_become_small_tables() {
+    let spec = || {
+        QConfigSpec::from(QConfig::x86_qat())
+            .with_type::<Embedding>(Some(QConfig::embedding_qat_4bit()))
+    };
+    let mut net = Tagger::new();
+    prepare_qat(&mut net, spec()).unwrap();
+    assert!(
+        describe(&net).contains("QatEmbedding(6, 4)"),
+        "{}",
+        describe(&net)
+    );
+    let indices = Tensor::from_vec(vec![0i64, 2, 5, 2], &[4]).unwrap();
+    let loss = |net: &Tagger, x: &Tensor<i64>| {
+        let y = net.forward(x)?;
+        Ok(ops::cross_entropy(y.float("loss")?, &[0, 1, 0, 1], 0.0)?)
+    };
+    let options = TrainOptions::new(30, Adam::new(0.05).unwrap()).freeze_observers(29);
+    let losses = fit(&mut net, options, |_| [indices.clone()], loss).unwrap();
+    assert!(losses[29] < 0.5 * losses[0], "{losses:?}");
+    let mut small = Tagger::new();
+    let report = convert_into(&net, &mut small).unwrap();
+    let after = report.row("table").map(|row| row.after.as_str());
+    assert_eq!(after, Some("QuantizedEmbedding"), "{report}");
+    let (a, b) = (
+        net.forward(&indices).unwrap(),
+        small.forward(&indices).unwrap(),
+    );
+    assert!(common::distance(&a.to_tensor(), &b.to_tensor()) < 0.1);
+    // Without a configuration for embeddings, the table stays as it is.
+    let mut plain = Tagger::new();
+    prepare_qat(&mut plain, QConfig::x86_qat()).unwrap();
+    assert!(!describe(&plain).contains("QatEmbedding"));
 }

@@ -5,10 +5,12 @@
 //! [`intrinsic::qat`](crate::intrinsic::qat).
 
 mod conv;
+mod embedding;
 mod linear;
 mod weight;
 
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d};
+pub use embedding::Embedding;
 pub use linear::Linear;
 pub use weight::WeightFakeQuant;
 pub(crate) use weight::through_both;

@@ -10,6 +10,7 @@ use qtensor_core::{DType, Quantizer, Tensor};
 
 use crate::error::{Error, Result};
 use crate::factory::ObserverFactory;
+use crate::fake_quant::FloatQParamsFakeQuantize;
 use crate::observer::Observer;
 use crate::qconfig::QConfig;
 
@@ -183,6 +184,11 @@ impl QConfig {
 
     /// How an embedding's rows are stored, if this configuration is for embeddings.
     pub fn float_qparams(&self) -> Option<FloatQParamsObserver> {
+        let observer = self.weight.build();
+        if let Some(rows) = observer.as_any().downcast_ref::<FloatQParamsFakeQuantize>() {
+            let four_bits = rows.bits() == 4;
+            return Some(FloatQParamsObserver { four_bits });
+        }
         stands_in(&self.weight)
     }
 

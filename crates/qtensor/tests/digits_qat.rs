@@ -11,7 +11,7 @@ use common::net::DigitsNet;
 use qtensor::prelude::*;
 use qtensor::qflow;
 use qtensor::qgrad::optim::{AdamW, Sgd};
-use qtensor::qnn::manual_seed;
+use qtensor::qnn::{manual_seed, set_observing};
 use training::{Images, loss};
 
 const WEIGHTS: &[u8] = include_bytes!("../data/digits_net.safetensors");
@@ -52,7 +52,7 @@ fn the_int8_net_is_within_one_step_of_the_trained_one_at_every_place() {
         loss,
     )
     .unwrap();
-    qtensor::qnn::set_observing(&mut net, false);
+    set_observing(&mut net, false);
     let mut int8 = DigitsNet::new().unwrap();
     convert_into(&net, &mut int8).unwrap();
     let rows = qflow::step_differences(&net, &int8, &sample).unwrap();

@@ -129,6 +129,11 @@ impl Embedding {
     pub fn weight(&self) -> &Tensor {
         self.weight.tensor()
     }
+
+    /// The table as training sees it.
+    pub(crate) fn weight_parameter(&self) -> &Parameter {
+        &self.weight
+    }
 }
 
 impl EmbeddingBag {
@@ -193,6 +198,10 @@ impl Node for Embedding {
 
     fn set_training(&mut self, training: bool) {
         self.weight.set_training(training);
+    }
+
+    fn parameters_mut(&mut self, visit: &mut dyn FnMut(&str, &mut qgrad::Var)) {
+        visit("weight", self.weight.var_mut());
     }
 }
 

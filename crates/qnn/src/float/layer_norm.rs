@@ -95,6 +95,11 @@ impl Node for LayerNorm {
         self.weight.set_training(training);
         self.bias.set_training(training);
     }
+
+    fn parameters_mut(&mut self, visit: &mut dyn FnMut(&str, &mut qgrad::Var)) {
+        visit("weight", self.weight.var_mut());
+        visit("bias", self.bias.var_mut());
+    }
 }
 
 impl Module for LayerNorm {

@@ -8,6 +8,8 @@ use super::{FakeQuant, Grid, Switches, Zeros, switches};
 use crate::error::{Error, Result};
 use crate::factory::ObserverFactory;
 use crate::observer::Observer;
+use crate::passive::NoopObserver;
+use crate::qconfig::QConfig;
 use crate::scan::channel_extremes;
 
 /// Rounds each row of a table to 8 or 4 bits: `s = (max − min) / (2^bits − 1)`, 1 where that is at most `2^-23`, and
@@ -63,11 +65,27 @@ impl FloatQParamsFakeQuantize {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn factory(bits: u32) -> Result<ObserverFactory> {
-        let fake_quant = FloatQParamsFakeQuantize::new(bits)?;
-        let name = format!("{}({bits} bits)", Self::NAME);
-        Ok(ObserverFactory::new(name, move || {
-            Box::new(fake_quant.clone())
-        }))
+        Ok(FloatQParamsFakeQuantize::new(bits)?.into_factory())
+    }
+
+    fn into_factory(self) -> ObserverFactory {
+        let name = format!("{}({} bits)", Self::NAME, self.bits);
+        ObserverFactory::new(name, move || Box::new(self.clone()))
+    }
+
+    fn of_bits(bits: u32) -> ObserverFactory {
+        let (qparams, switches) = (None, Switches::default());
+        FloatQParamsFakeQuantize {
+            bits,
+            qparams,
+            switches,
+        }
+        .into_factory()
+    }
+
+    /// The bits of an integer: 8 or 4.
+    pub fn bits(&self) -> u32 {
+        self.bits
     }
 
     /// The scale and the zero point of each row; `None` before any data.
@@ -171,4 +189,26 @@ impl Observer for FloatQParamsFakeQuantize {
 
 impl FakeQuant for FloatQParamsFakeQuantize {
     switches!();
+}
+
+/// The configurations of embeddings in training: activations stay float.
+impl QConfig {
+    /// Rows of 8 bits, each with a real scale and zero point, rounded in training.
+    #[doc(alias = "default_embedding_qat_qconfig")]
+    pub fn embedding_qat() -> QConfig {
+        rows_of(8)
+    }
+
+    /// As [`embedding_qat`](Self::embedding_qat), with 4 bits.
+    #[doc(alias = "default_embedding_qat_qconfig_4bit")]
+    pub fn embedding_qat_4bit() -> QConfig {
+        rows_of(4)
+    }
+}
+
+fn rows_of(bits: u32) -> QConfig {
+    QConfig {
+        activation: ObserverFactory::new("NoopObserver", || Box::new(NoopObserver::default())),
+        weight: FloatQParamsFakeQuantize::of_bits(bits),
+    }
 }
