@@ -247,12 +247,16 @@ mod tests {
                     let [_, height, width] = shape.output();
                     let lines = batch * height;
                     for range in [0..lines, 0..lines.div_ceil(2), lines / 2..lines] {
-                        let found = rows(&geometry, range.start * width..range.end * width);
-                        for row in range.start * width..range.end * width {
+                        let range = range.start * width..range.end * width;
+                        let found = rows(&geometry, range.clone());
+                        for (row, &found) in found.iter().enumerate() {
+                            if !range.contains(&row) {
+                                continue;
+                            }
                             let (line, w) = (row / width, row % width);
                             let (image, h) = (line / height, line % height);
                             let pixel = (image * size[0] + h * stride) * size[1] + w * stride;
-                            assert_eq!(found[row], Some(pixel * 5), "row {row} of {shape:?}");
+                            assert_eq!(found, Some(pixel * 5), "row {row} of {shape:?}");
                         }
                     }
                 }
