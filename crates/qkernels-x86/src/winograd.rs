@@ -167,7 +167,8 @@ thread_local! {
 /// Computes the convolution.
 pub(crate) fn conv<F: Finish>(ctx: &Context, job: Job<F>, out: &mut [F::Out]) {
     let units = Units::new(job.shape);
-    let count = job.shape.batch * units.per_image;
+    // The kernel is one deep, so that every depth is an image of its own.
+    let count = job.shape.batch * job.shape.input[0] * units.per_image;
     let columns = job.shape.out_channels;
     let panels = job.weights.panels();
     let pieces = ctx.pieces(job.shape.macs(), plan::SERIAL_BELOW);

@@ -80,6 +80,15 @@ fn images_of_many_lines_and_batches_are_exact() {
             check_conv(&mut data, &shape);
         }
     }
+    // Planes that a kernel of one plane takes one by one.
+    for channels in [16, 20] {
+        let shape = ConvShape {
+            batch: 2,
+            input: [3, 6, 5],
+            ..square([channels, 17], 1, 3, 1, 1)
+        };
+        check_conv(&mut data, &shape);
+    }
     // Planes of padding above and below the only one.
     let shape = ConvShape {
         kernel: [2, 3, 3],
