@@ -16,7 +16,7 @@ use crate::float::{BatchNorm, Conv, Linear};
 pub fn fold_conv<const D: usize>(conv: &Conv<D>, norm: &BatchNorm<D>) -> Result<Conv<D>> {
     check_channels("ConvBn", conv.weight(), norm)?;
     let (weight, bias) = fold(conv.weight(), conv.bias(), &Channel::all(norm))?;
-    Ok(Conv::from_parts(weight, Some(bias), *conv.geometry())?)
+    Conv::from_parts(weight, Some(bias), *conv.geometry())
 }
 
 /// The linear layer followed by the batch norm in evaluation mode, as one linear layer.
@@ -26,7 +26,7 @@ pub fn fold_conv<const D: usize>(conv: &Conv<D>, norm: &BatchNorm<D>) -> Result<
 pub fn fold_linear(linear: &Linear, norm: &BatchNorm<1>) -> Result<Linear> {
     check_channels("LinearBn1d", linear.weight(), norm)?;
     let (weight, bias) = fold(linear.weight(), linear.bias(), &Channel::all(norm))?;
-    Ok(Linear::from_parts(weight, Some(bias))?)
+    Linear::from_parts(weight, Some(bias))
 }
 
 /// Refuses a batch norm of another width than the layer in front of it.

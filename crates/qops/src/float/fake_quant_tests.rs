@@ -132,7 +132,7 @@ fn gradients_of_scale_and_zero_point_by_hand() {
     let g = Tensor::from_vec(vec![1.0, 10.0, 100.0], &[3]).unwrap();
     let grid = per_tensor(&[0.5], &[1], 0, 3);
     let (ds, dz) = fake_quantize_qparams_backward(&g, &x, &grid, 0.5).unwrap();
-    let want: f32 = 0.5 * (1.0 * (0.0 - 0.1) / 0.5 + 10.0 * -1.0 + 100.0 * 2.0);
+    let want: f32 = 0.5 * (1.0 * (0.0 - 0.1) / 0.5 - 10.0 + 100.0 * 2.0);
     assert!(
         (ds.to_vec()[0] - want).abs() < 1e-4,
         "{ds:?} and not {want}"
