@@ -23,16 +23,16 @@ fn accuracy(net: &DigitsNet, digits: &Digits) -> f64 {
 }
 
 #[test]
-fn two_epochs_from_drawn_parameters_learn_most_digits() {
+fn three_epochs_from_drawn_parameters_learn_most_digits() {
     let digits = Digits::load().unwrap();
-    let epochs = Images::of(&digits.train()).unwrap().epochs(2, 32).unwrap();
+    let epochs = Images::of(&digits.train()).unwrap().epochs(3, 32).unwrap();
     manual_seed(1);
     let mut net = DigitsNet::new().unwrap();
     assert!(accuracy(&net, &digits) < 0.3);
-    let options = TrainOptions::new(2, AdamW::new(0.01).unwrap());
+    let options = TrainOptions::new(3, AdamW::new(0.01).unwrap());
     let losses = fit(&mut net, options, |epoch| &epochs[epoch], loss).unwrap();
-    assert!(losses[1] < 0.7 * losses[0], "{losses:?}");
-    assert!(accuracy(&net, &digits) > 0.8, "{}", accuracy(&net, &digits));
+    assert!(losses[2] < 0.6 * losses[0], "{losses:?}");
+    assert!(accuracy(&net, &digits) > 0.6, "{}", accuracy(&net, &digits));
 }
 
 #[test]
