@@ -275,7 +275,8 @@ impl Tiles {
         };
         // SAFETY: the configuration proves the instructions. `Source::new` asserted that a tile which begins
         // below its end is within its bytes with all its products, and the starts do. There are offsets for
-        // all steps, and lines of `quads` for each of them in each panel. No register is changed but the declared ones and tiles, which only this file uses.
+        // all steps, and lines of `quads` for each of them in each panel; prefetching reads nothing that could fault.
+        // No register is changed but the declared ones and tiles, which only this file uses.
         unsafe {
             match (starts.len(), panels) {
                 (1, 1) => product!(args;

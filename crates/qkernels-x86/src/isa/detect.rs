@@ -112,7 +112,7 @@ fn missing_tiles() -> Vec<&'static str> {
     use core::arch::asm;
     use core::arch::x86_64::__cpuid_count;
 
-    // Release 1.94 made the function safe; the crate's first compiler has it unsafe.
+    // Safe in newer compilers, unsafe in the oldest that this crate supports.
     #[allow(unused_unsafe)]
     // SAFETY: every x86-64 CPU has the instruction.
     let features = unsafe { __cpuid_count(7, 0) }.edx;

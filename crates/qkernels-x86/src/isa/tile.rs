@@ -1,7 +1,7 @@
 //! What a micro-kernel is asked to do, checked before it starts.
 //!
-//! A tile is some rows times a few panels of the output; kernels sum as many rows at a time as fit registers. Kernels trust the lengths asserted by
-//! [`Tile::check`] and [`WideTile::check`](super::wide::WideTile::check), and nothing else. Release builds wrap
+//! A tile is some rows times a few panels of the output; kernels sum as many rows at a time as fit registers. Kernels
+//! trust the lengths asserted by [`Tile::check`] and [`WideTile::check`](super::wide::WideTile::check), and nothing else. Release builds wrap
 //! around on overflow, so bounds are compared by division, subtraction or checked products: no sum or product of
 //! unchecked numbers stands in an assertion.
 
