@@ -11,7 +11,7 @@ use crate::pool::{Window, check_window, unravel};
 const OPERATION: &str = "adaptive_avg_pool";
 
 /// Input elements below which a fork costs more than it saves.
-const SERIAL_BELOW: u64 = 1 << 19;
+const SERIAL_BELOW: u64 = 1 << 17;
 
 /// The mean over windows chosen so that the output has the given size, per channel.
 ///

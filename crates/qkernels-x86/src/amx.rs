@@ -172,7 +172,9 @@ pub(crate) fn run<F: Finish>(
     let pieces = ctx.pieces(rows as u64 * (width * depth) as u64, plan::SERIAL_BELOW);
     let serial = |rows: Range<usize>, part: Part<F::Out>| serial(amx, job, x, geometry, rows, part);
     if splits_columns(dense, pieces, rows, geometry.rows[1]) {
-        return by_columns::<F>(pieces, dense, rows, out, |part| serial(0..rows, part));
+        return by_columns::<F>(pieces, dense.panels(), rows, out, |part| {
+            serial(0..rows, part);
+        });
     }
     // Whole lines, unless there is but one.
     let unit = if rows == geometry.rows[0] {
@@ -319,9 +321,16 @@ impl<F: Finish> Results<'_, F> {
             let at = (run.row - self.first_row) * self.stride + column;
             let place = (self.job).place(group, panel, panels, run.row, run.count);
             let finish = self.job.finish;
-            finish.tile(place, None, &mut self.out[at..], self.stride, |epilogue| {
-                (self.tiles).finish(sums, run.first, run.count, epilogue);
-            });
+            let stored = (sums.rows(run.first), Sums::PITCH);
+            finish.stored(
+                place,
+                stored,
+                &mut self.out[at..],
+                self.stride,
+                |epilogue| {
+                    (self.tiles).finish(sums, run.first, run.count, epilogue);
+                },
+            );
         }
     }
 }

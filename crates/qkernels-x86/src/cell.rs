@@ -4,11 +4,10 @@
 //! over numbers that lie in the first-level cache, in passes of few streams each, because the compiler vectorizes
 //! those without checks.
 
-use rayon::prelude::*;
-
 use crate::context::Context;
 use crate::curves::{Fraction, SERIAL_BELOW, tanh};
 use crate::error::{Result, at_least, exactly, product};
+use crate::fork::fork;
 use crate::isa::Work;
 
 const OPERATION: &str = "cell_step";
@@ -132,14 +131,14 @@ pub fn cell_step(
         empty
     };
     let stride = state.stride;
-    x.par_chunks(piece * width)
-        .zip(gates.par_chunks_mut(piece * width))
-        .zip(state.h.par_chunks_mut(piece * hidden))
-        .zip(state.out.par_chunks_mut(piece * stride))
-        .zip(c)
-        .for_each(|((((x, gates), h), out), c)| {
-            work(x, gates, CellState { h, c, out, stride });
-        });
+    let parts = (x.chunks(piece * width))
+        .zip(gates.chunks_mut(piece * width))
+        .zip(state.h.chunks_mut(piece * hidden))
+        .zip(state.out.chunks_mut(piece * stride))
+        .zip(c);
+    fork(parts, |((((x, gates), h), out), c)| {
+        work(x, gates, CellState { h, c, out, stride });
+    });
     Ok(())
 }
 

@@ -1,8 +1,7 @@
 //! How a kernel runs: with which instructions, on how many threads.
 
-use rayon::prelude::*;
-
 use crate::error::Result;
+use crate::fork::fork;
 use crate::isa::Isa;
 
 /// The instruction set and the thread limit of one call. Results never depend on either.
@@ -59,14 +58,7 @@ impl Context {
         chunk: usize,
         piece: impl Fn(usize, &mut [T]) + Sync,
     ) {
-        if out.len() <= chunk {
-            if !out.is_empty() {
-                piece(0, out);
-            }
-            return;
-        }
-        out.par_chunks_mut(chunk)
-            .enumerate()
-            .for_each(|(index, part)| piece(index * chunk, part));
+        let parts = out.chunks_mut(chunk.max(1)).enumerate();
+        fork(parts, |(index, part)| piece(index * chunk, part));
     }
 }

@@ -47,7 +47,7 @@ type Pairs = [i16; 2 * LANES];
 const STAGE_BYTES: usize = 24 << 10;
 
 /// Multiplications below which a fork costs more than it saves.
-const SERIAL_BELOW: u64 = 1 << 20;
+const SERIAL_BELOW: u64 = 1 << 18;
 
 /// Convolves `x[batch][depth][height][width][channel]`, every input channel by itself.
 ///

@@ -66,6 +66,9 @@ struct Scratch {
     wide: wide::Operands,
 }
 
+/// Bytes that are copied sooner than a second thread could take half of them.
+const COPIED_SERIALLY: usize = 32 << 10;
+
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
     /// Output of few rows by columns, before it is put in order; words, for elements of up to four bytes.
@@ -91,7 +94,7 @@ pub(crate) fn run<F: Finish>(
     let products = rows as u64 * (width * dense.segments * dense.channels) as u64;
     let pieces = ctx.pieces(products, plan::SERIAL_BELOW);
     if pieces > 1 && rows <= plan::FEW_ROWS && dense.groups == 1 && dense.panels() > 1 {
-        return by_columns::<F>(pieces, dense, rows, out, |part| {
+        return by_columns::<F>(pieces, dense.panels(), rows, out, |part| {
             serial(job, input, 0..rows, &fill, part);
         });
     }
@@ -112,15 +115,15 @@ pub(crate) fn run<F: Finish>(
     });
 }
 
-/// Lets every piece compute some panels of all rows into memory of its own.
+/// Lets every piece compute some of `panels` panels of all rows into memory of its own.
 pub(crate) fn by_columns<F: Finish>(
     pieces: usize,
-    dense: &Dense,
+    panels: usize,
     rows: usize,
     out: &mut [F::Out],
     compute: impl Fn(Part<F::Out>) + Sync,
 ) {
-    let panels = dense.panels().div_ceil(pieces);
+    let panels = panels.div_ceil(pieces);
     let chunk = panels * PANEL * rows;
     let piece = |index: usize, out: &mut [F::Out]| {
         let first = index / chunk * panels;
@@ -140,14 +143,36 @@ pub(crate) fn by_columns<F: Finish>(
     words.resize(out.len(), 0);
     let columns = &mut bytemuck::cast_slice_mut::<u32, F::Out>(&mut words)[..out.len()];
     Context::chunks(columns, chunk, piece);
-    let width = dense.columns;
-    for (index, part) in columns.chunks(chunk).enumerate() {
-        let first = index * panels * PANEL;
-        for (row, part) in part.chunks_exact(part.len() / rows).enumerate() {
-            out[row * width + first..][..part.len()].copy_from_slice(part);
-        }
-    }
+    put_side_by_side(pieces, columns, chunk, rows, out);
     COLUMNS.set(words);
+}
+
+/// Puts parts of all rows, each of at most `chunk` elements, side by side.
+pub(crate) fn put_side_by_side<T: Copy + Send + Sync>(
+    pieces: usize,
+    parts: &[T],
+    chunk: usize,
+    rows: usize,
+    out: &mut [T],
+) {
+    let width = out.len() / rows;
+    let pieces = if size_of_val(parts) < COPIED_SERIALLY {
+        1
+    } else {
+        pieces
+    };
+    Context::chunks(out, rows.div_ceil(pieces) * width, |index, out| {
+        let first = index / width;
+        for (row, out) in out.chunks_exact_mut(width).enumerate() {
+            let mut rest = out;
+            for part in parts.chunks(chunk) {
+                let width = part.len() / rows;
+                let (now, later) = rest.split_at_mut(width);
+                now.copy_from_slice(&part[(first + row) * width..][..width]);
+                rest = later;
+            }
+        }
+    });
 }
 
 /// Computes rows on the calling thread, block by block.

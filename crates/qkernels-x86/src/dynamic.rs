@@ -2,10 +2,10 @@
 
 use qtensor_core::choose_qparams::{ChooseOptions, choose_quantization_params};
 use qtensor_core::requant::OutputRange;
-use rayon::prelude::*;
 
 use crate::context::Context;
 use crate::error::{Error, Result, exactly};
+use crate::fork::try_fork;
 use crate::isa::Work;
 use crate::map::{SERIAL_BELOW, Unary};
 use crate::quantize::{MinMax, Quantize, min_max, quantize_u8, scan};
@@ -98,10 +98,10 @@ fn many_rows(
         return work(x, params, out);
     }
     let piece = params.len().div_ceil(pieces);
-    (params.par_chunks_mut(piece))
-        .zip(out.par_chunks_mut(piece * length))
-        .zip(x.par_chunks(piece * length))
-        .try_for_each(|((params, out), x)| work(x, params, out))
+    let parts = (params.chunks_mut(piece))
+        .zip(out.chunks_mut(piece * length))
+        .zip(x.chunks(piece * length));
+    try_fork(parts, |((params, out), x)| work(x, params, out))
 }
 
 /// All elements by one set of parameters, which threads share.

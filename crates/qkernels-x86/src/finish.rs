@@ -62,6 +62,20 @@ pub(crate) trait Finish: Copy + Sync {
         compute: impl FnOnce(Epilogue),
     );
 
+    /// As [`tile`](Self::tile), of `sums` without start values that stand in memory, `pitch` from row to row;
+    /// `compute` fills the tile from them.
+    #[cfg(target_arch = "x86_64")]
+    fn stored(
+        self,
+        place: Place,
+        (_sums, _pitch): (&[i32], usize),
+        out: &mut [Self::Out],
+        stride: usize,
+        compute: impl FnOnce(Epilogue),
+    ) {
+        self.tile(place, None, out, stride, compute);
+    }
+
     /// Start values of a tile's epilogue and their stride.
     fn begin<'a>(&'a self, place: Place, resume: Option<Resume<'a>>) -> (&'a [i32], usize) {
         match resume {
@@ -120,6 +134,16 @@ pub(crate) trait FromSums: Copy + Sync {
     /// Turns the sums of output channels from `channel` on of row `row` into values; implementations
     /// are `#[inline(always)]`.
     fn convert(self, row: usize, channel: usize, sums: &[i32], out: &mut [Self::Out]);
+
+    /// Converts the `sums` of a tile; `out` begins with its first element.
+    #[inline(always)]
+    fn tile(self, place: Place, sums: &[i32], out: &mut [Self::Out], stride: usize) {
+        let rows = sums.chunks_exact(place.width).take(place.height);
+        for ((row, sums), out) in rows.enumerate().zip(out.chunks_mut(stride)) {
+            let (sums, out) = (&sums[..place.columns], &mut out[..place.columns]);
+            self.convert(place.row + row, place.channel, sums, out);
+        }
+    }
 }
 
 /// Requantized bytes, for kernels that end in safe code.
@@ -186,6 +210,29 @@ impl<C: FromSums> Finish for Converted<C> {
             stride,
         });
     }
+
+    #[cfg(target_arch = "x86_64")]
+    fn stored(
+        self,
+        place: Place,
+        (sums, pitch): (&[i32], usize),
+        out: &mut [C::Out],
+        stride: usize,
+        _compute: impl FnOnce(Epilogue),
+    ) {
+        // Sums start at zero, so that nothing is left for an epilogue.
+        let place = Place {
+            width: pitch,
+            ..place
+        };
+        self.isa.vectorize(Conversion {
+            from: self.from,
+            place,
+            sums,
+            out,
+            stride,
+        });
+    }
 }
 
 struct Conversion<'a, C: FromSums> {
@@ -201,11 +248,6 @@ impl<C: FromSums> Work for Conversion<'_, C> {
 
     #[inline(always)]
     fn run(self) {
-        let place = self.place;
-        let rows = self.sums.chunks_exact(place.width).take(place.height);
-        for ((row, sums), out) in rows.enumerate().zip(self.out.chunks_mut(self.stride)) {
-            let (sums, out) = (&sums[..place.columns], &mut out[..place.columns]);
-            self.from.convert(place.row + row, place.channel, sums, out);
-        }
+        (self.from).tile(self.place, self.sums, self.out, self.stride);
     }
 }

@@ -22,6 +22,7 @@ mod dynamic;
 mod elementwise;
 mod error;
 mod finish;
+mod fork;
 mod gather;
 #[cfg(test)]
 mod guard_tests;
@@ -54,6 +55,7 @@ pub use depthwise::DepthwiseTaps;
 pub use dynamic::quantize_rows_u8;
 pub use elementwise::{Byte, add, clamp, flip_sign, lookup, mul};
 pub use error::{Error, Result};
+pub use fork::{fork, try_fork};
 pub use isa::peak::Peak;
 pub use isa::sgemm::sgemm;
 pub use isa::{ISA_VARIABLE, Isa, Tier, Work};

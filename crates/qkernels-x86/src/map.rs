@@ -11,7 +11,7 @@ use crate::error::{Result, at_least};
 use crate::isa::{Isa, Work};
 
 /// Below this many elements the fork costs more than it saves.
-pub(crate) const SERIAL_BELOW: u64 = 1 << 17;
+pub(crate) const SERIAL_BELOW: u64 = 1 << 15;
 
 /// A formula of one element.
 pub(crate) trait Unary<X, Y>: Copy + Sync {

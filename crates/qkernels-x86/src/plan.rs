@@ -2,9 +2,8 @@
 
 use core::ops::Range;
 
-/// Products below which a fork costs more than it saves: waking a sleeping rayon worker takes tens of
-/// microseconds.
-pub(crate) const SERIAL_BELOW: u64 = 4_000_000;
+/// Products below which a fork costs more than it saves, among workers that are awake: about a microsecond.
+pub(crate) const SERIAL_BELOW: u64 = 500_000;
 
 /// Up to this many rows, threads share out columns: every weight is then read by one core only.
 pub(crate) const FEW_ROWS: usize = 8;

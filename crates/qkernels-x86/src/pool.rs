@@ -40,7 +40,7 @@ pub struct PoolShape {
 const OPERATION: &str = "pool";
 
 /// Window elements below which a fork costs more than it saves.
-const SERIAL_BELOW: u64 = 1 << 19;
+const SERIAL_BELOW: u64 = 1 << 17;
 
 impl PoolShape {
     /// Checks that an output exists and that all lengths fit the address space.

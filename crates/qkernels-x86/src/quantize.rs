@@ -1,11 +1,11 @@
 //! Between `f32` and 8-bit integers: quantize, dequantize, and the range scan that comes before them.
 
 use qtensor_core::requant::{OutputRange, requantize_f32};
-use rayon::prelude::*;
 
 use crate::context::Context;
 use crate::elementwise::check_zero_point;
 use crate::error::{Error, Result};
+use crate::fork::fork;
 use crate::isa::Work;
 use crate::map::{Unary, piece_len, unary};
 
@@ -219,9 +219,11 @@ pub fn min_max(ctx: &Context, x: &[f32]) -> Option<MinMax> {
     let seen = if x.len() <= piece {
         ctx.isa.vectorize(Scan(x))
     } else {
-        x.par_chunks(piece)
-            .map(|part| ctx.isa.vectorize(Scan(part)))
-            .reduce(|| MinMax::EMPTY, MinMax::merge)
+        let mut parts = vec![MinMax::EMPTY; x.len().div_ceil(piece)];
+        fork(parts.iter_mut().zip(x.chunks(piece)), |(seen, part)| {
+            *seen = ctx.isa.vectorize(Scan(part));
+        });
+        parts.into_iter().fold(MinMax::EMPTY, MinMax::merge)
     };
     // Adding zero turns -0.0 into +0.0 and changes nothing else; which zero a scan meets first
     // depends on the number of lanes.

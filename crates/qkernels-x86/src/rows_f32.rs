@@ -3,11 +3,10 @@
 //! Sums over a row have sixteen partial sums, of every sixteenth element each, and add these in a fixed tree, so
 //! that every instruction set gives the same bits, and does so with whole vectors.
 
-use rayon::prelude::*;
-
 use crate::context::Context;
 use crate::curves::{SERIAL_BELOW, exp};
 use crate::error::{Error, Result, exactly};
+use crate::fork::fork;
 use crate::isa::Work;
 
 /// Elements of which all steps are done before the next ones.
@@ -97,9 +96,9 @@ fn by_rows(
         return Ok(());
     }
     let piece = rows.div_ceil(pieces) * length;
-    out.par_chunks_mut(piece)
-        .zip(x.par_chunks(piece))
-        .for_each(|(out, x)| work(x, out));
+    fork(out.chunks_mut(piece).zip(x.chunks(piece)), |(out, x)| {
+        work(x, out)
+    });
     Ok(())
 }
 

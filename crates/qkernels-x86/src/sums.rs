@@ -6,9 +6,9 @@
 use crate::context::Context;
 use crate::conv::conv_sums;
 use crate::error::{Result, at_least, exactly, product};
-use crate::finish::{Converted, FromSums};
+use crate::finish::{Converted, FromSums, Place};
 use crate::linear::{self, linear_weights};
-use crate::pack::PackedWeights;
+use crate::pack::{PANEL, PackedWeights};
 use crate::shape::ConvShape;
 
 /// The parameters by which some activations were quantized.
@@ -185,25 +185,83 @@ impl FromSums for Floats<'_> {
 
     #[inline(always)]
     fn convert(self, row: usize, channel: usize, sums: &[i32], out: &mut [f32]) {
-        let RowParams { scale, zero_point } = of_row(self.output.rows, row);
-        let channels = channel..channel + sums.len();
-        let scales = &self.output.column_scales[channels.clone()];
-        let corrections = &self.column_sums[channels.clone()];
-        let values = sums.iter().zip(corrections).zip(scales);
-        for (out, ((&sum, &correction), &column)) in out.iter_mut().zip(values) {
-            let sum = sum.wrapping_sub(i32::from(zero_point).wrapping_mul(correction));
-            *out = sum as f32 * (scale * column);
+        let params = of_row(self.output.rows, row);
+        for (index, (out, &sum)) in out.iter_mut().zip(sums).enumerate() {
+            let column = self.columns::<1>(channel + index);
+            [*out] = self.values([sum], params, &column);
         }
-        if let Some(bias) = self.output.bias {
-            for (out, &bias) in out.iter_mut().zip(&bias[channels]) {
-                *out += bias;
+    }
+
+    #[inline(always)]
+    fn tile(self, place: Place, sums: &[i32], out: &mut [f32], stride: usize) {
+        // Panel by panel, so that a column's constants stay in registers and rows have a known length.
+        let whole = place.columns / PANEL;
+        for panel in 0..whole {
+            let columns = self.columns::<PANEL>(place.channel + panel * PANEL);
+            for row in 0..place.height {
+                let params = of_row(self.output.rows, place.row + row);
+                let sums = *array(&sums[row * place.width + panel * PANEL..]);
+                let values = self.values(sums, params, &columns);
+                out[row * stride + panel * PANEL..][..PANEL].copy_from_slice(&values);
             }
+        }
+        for row in 0..place.height {
+            let rest = whole * PANEL..place.columns;
+            let sums = &sums[row * place.width..][rest.clone()];
+            let out = &mut out[row * stride..][rest];
+            self.convert(place.row + row, place.channel + whole * PANEL, sums, out);
+        }
+    }
+}
+
+/// What the values of neighbouring columns are made of.
+struct Columns<'a, const N: usize> {
+    scales: &'a [f32; N],
+    sums: &'a [i32; N],
+    bias: Option<&'a [f32; N]>,
+}
+
+impl Floats<'_> {
+    #[inline(always)]
+    fn columns<const N: usize>(&self, channel: usize) -> Columns<'_, N> {
+        Columns {
+            scales: array(&self.output.column_scales[channel..]),
+            sums: array(&self.column_sums[channel..]),
+            bias: self.output.bias.map(|bias| array(&bias[channel..])),
+        }
+    }
+
+    #[inline(always)]
+    fn values<const N: usize>(
+        &self,
+        sums: [i32; N],
+        row: RowParams,
+        columns: &Columns<N>,
+    ) -> [f32; N] {
+        let zero_point = i32::from(row.zero_point);
+        let mut values: [f32; N] = core::array::from_fn(|n| {
+            let sum = sums[n].wrapping_sub(zero_point.wrapping_mul(columns.sums[n]));
+            sum as f32 * (row.scale * columns.scales[n])
+        });
+        if let Some(bias) = columns.bias {
+            values
+                .iter_mut()
+                .zip(bias)
+                .for_each(|(value, bias)| *value += bias);
         }
         if self.output.relu {
-            for out in out {
-                *out = out.max(0.0);
-            }
+            values.iter_mut().for_each(|value| *value = value.max(0.0));
         }
+        values
+    }
+}
+
+/// The first `N` elements, of which there must be as many.
+#[inline(always)]
+fn array<T, const N: usize>(slice: &[T]) -> &[T; N] {
+    match slice.first_chunk() {
+        Some(array) => array,
+        None => unreachable!("{} elements instead of {N}", slice.len()),
     }
 }
 

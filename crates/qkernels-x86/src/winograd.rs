@@ -18,7 +18,9 @@ use core::cell::RefCell;
 use core::ops::Range;
 
 use crate::context::Context;
+use crate::driver::by_columns;
 use crate::finish::{Finish, Place};
+use crate::fork::fork;
 use crate::isa::tile::{Epilogue, Output};
 use crate::isa::wide::{Wide, WideLine, WideTile};
 use crate::pack::{Dense, PANEL};
@@ -160,8 +162,6 @@ struct Scratch {
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
-    /// Output by columns, before it is put in order.
-    static COLUMNS: RefCell<Vec<u32>> = RefCell::default();
 }
 
 /// Computes the convolution.
@@ -173,74 +173,22 @@ pub(crate) fn conv<F: Finish>(ctx: &Context, job: Job<F>, out: &mut [F::Out]) {
     let panels = job.weights.panels();
     let pieces = ctx.pieces(job.shape.macs(), plan::SERIAL_BELOW);
     if pieces > 1 && count * units.tiles <= FEW_TILES && panels > 1 {
-        return by_columns(job, units, count, panels.div_ceil(pieces), out);
+        let positions = out.len() / columns;
+        return by_columns::<F>(pieces, panels, positions, out, |part| {
+            serial(job, units, 0..count, part.panels, part.out, part.stride);
+        });
     }
     let work = |range: Range<usize>, out: &mut [F::Out]| {
         serial(job, units, range, 0..panels, out, columns);
     };
-    fork(&units, 0..count, pieces, out, columns, &work);
-}
-
-/// Cuts units into pieces and computes these in parallel.
-fn fork<T: Send>(
-    units: &Units,
-    range: Range<usize>,
-    pieces: usize,
-    out: &mut [T],
-    columns: usize,
-    work: &(impl Fn(Range<usize>, &mut [T]) + Sync),
-) {
-    if pieces <= 1 || range.len() <= 1 {
-        return work(range, out);
-    }
-    let left = pieces / 2;
-    let middle = range.start + range.len() * left / pieces;
-    let at = (units.begin(middle) - units.begin(range.start)) * columns;
-    let (first, second) = out.split_at_mut(at);
-    rayon::join(
-        || fork(units, range.start..middle, left, first, columns, work),
-        || {
-            fork(
-                units,
-                middle..range.end,
-                pieces - left,
-                second,
-                columns,
-                work,
-            )
-        },
-    );
-}
-
-/// Every piece computes `panels` panels of everything into memory of its own.
-fn by_columns<F: Finish>(
-    job: Job<F>,
-    units: Units,
-    count: usize,
-    panels: usize,
-    out: &mut [F::Out],
-) {
-    let columns = job.shape.out_channels;
-    let positions = out.len() / columns;
-    let chunk = panels * PANEL * positions;
-    // Taken out of its cell, because rayon may run other work on this thread while it waits.
-    let mut words = COLUMNS.take();
-    words.resize(out.len(), 0);
-    let parts = &mut bytemuck::cast_slice_mut::<u32, F::Out>(&mut words)[..out.len()];
-    Context::chunks(parts, chunk, |index, part| {
-        let first = index / chunk * panels;
-        let width = part.len() / positions;
-        let panels = first..first + width.div_ceil(PANEL);
-        serial(job, units, 0..count, panels, part, width);
+    let mut rest = out;
+    let parts = balanced(count, count.div_ceil(pieces)).map(|range| {
+        let len = (units.begin(range.end) - units.begin(range.start)) * columns;
+        let (part, later) = core::mem::take(&mut rest).split_at_mut(len);
+        rest = later;
+        (range, part)
     });
-    for (index, part) in parts.chunks(chunk).enumerate() {
-        let first = index * panels * PANEL;
-        let rows = part.chunks_exact(part.len() / positions);
-        for (row, out) in rows.zip(out.chunks_exact_mut(columns)) {
-            out[first..][..row.len()].copy_from_slice(row);
-        }
-    }
-    COLUMNS.set(words);
+    fork(parts, |(range, part)| work(range, part));
 }
 
 /// Computes some panels of some units on the calling thread. `out` holds just these, `stride` elements

@@ -176,15 +176,22 @@ impl<'a> Source<'a> {
 #[repr(C, align(64))]
 pub(crate) struct Sums([i32; SIDE * TILE * SIDE * PANEL]);
 
-/// Sums from row to row.
-const PITCH: usize = SIDE * PANEL;
-
 impl Sums {
+    /// Sums from row to row.
+    pub(crate) const PITCH: usize = SIDE * PANEL;
+
     /// All zero.
     pub(crate) fn zero() -> Sums {
         Sums([0; SIDE * TILE * PITCH])
     }
+
+    /// The sums from row `first` on.
+    pub(crate) fn rows(&self, first: usize) -> &[i32] {
+        &self.0[first * PITCH..]
+    }
 }
+
+const PITCH: usize = Sums::PITCH;
 
 /// The steps of a product: `$setup` clears the sums, `$step` loads and multiplies. `$unused` is a comment with the
 /// operands that do not occur.

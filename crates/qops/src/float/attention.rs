@@ -4,7 +4,6 @@ use std::cell::RefCell;
 
 use qkernels_x86::{AttentionScratch, AttentionShape, Context, attention_f32};
 use qtensor_core::{MemoryFormat, Tensor};
-use rayon::prelude::*;
 
 use super::parallel;
 use crate::error::{Error, Result};
@@ -106,11 +105,7 @@ pub fn attention(
             return Ok(());
         }
         let work = 2 * batch * queries * keys * width;
-        if parallel::threads() == 1 || batch == 1 || work < parallel::SERIAL_BELOW {
-            return (out.chunks_exact_mut(one).enumerate())
-                .try_for_each(|(at, out)| sequence(at, out));
-        }
-        (out.par_chunks_exact_mut(one).enumerate()).try_for_each(|(at, out)| sequence(at, out))
+        parallel::jobs(out, one, work, parallel::threads() > 1, sequence)
     })
 }
 

@@ -1,6 +1,6 @@
 //! Cutting outputs into pieces for threads. Small outputs stay on the calling thread.
 
-use rayon::prelude::*;
+use qkernels_x86::{fork, try_fork};
 
 use crate::error::Result;
 
@@ -8,6 +8,8 @@ use crate::error::Result;
 pub(super) const SERIAL_BELOW: usize = 1 << 16;
 /// Elements of one run of an element-wise operation.
 const RUN: usize = 1 << 15;
+/// Parts for each thread, so that one that starts late does not hold up the others.
+const PARTS: usize = 4;
 
 /// How many threads the current pool has.
 pub(super) fn threads() -> usize {
@@ -34,10 +36,20 @@ pub(super) fn chunks<T: Send>(
             .enumerate()
             .for_each(|(index, chunk)| f(index, chunk));
     } else {
-        out.par_chunks_mut(len)
-            .enumerate()
-            .for_each(|(index, chunk)| f(index, chunk));
+        let together = together(out.len(), len);
+        fork(
+            out.chunks_mut(together * len).enumerate(),
+            |(part, chunks)| {
+                let chunks = chunks.chunks_mut(len).enumerate();
+                chunks.for_each(|(index, chunk)| f(part * together + index, chunk));
+            },
+        );
     }
+}
+
+/// How many chunks of `len` of `total` elements make a part.
+fn together(total: usize, len: usize) -> usize {
+    total.div_ceil(len).div_ceil(threads() * PARTS)
 }
 
 /// As [`chunks`], for jobs that can fail; `parallel` off runs them one after another.
@@ -50,9 +62,14 @@ pub(super) fn jobs<T: Send>(
 ) -> Result<()> {
     let len = len.max(1);
     if parallel && work >= SERIAL_BELOW && out.len() > len {
-        out.par_chunks_mut(len)
-            .enumerate()
-            .try_for_each(|(index, chunk)| f(index, chunk))
+        let together = together(out.len(), len);
+        try_fork(
+            out.chunks_mut(together * len).enumerate(),
+            |(part, chunks)| {
+                let mut chunks = chunks.chunks_mut(len).enumerate();
+                chunks.try_for_each(|(index, chunk)| f(part * together + index, chunk))
+            },
+        )
     } else {
         out.chunks_mut(len)
             .enumerate()

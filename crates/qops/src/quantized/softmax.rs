@@ -1,9 +1,9 @@
 //! Softmax along a dimension.
 
+use qkernels_x86::fork;
 use qtensor_core::affine::{inverse_scale, quantize_8bit};
 use qtensor_core::requant::OutputRange;
 use qtensor_core::{MemoryFormat, QTensor};
-use rayon::prelude::*;
 
 use super::bytes::{Bytes, build, build_into, natural_format};
 use super::params::{Activation, OutQParams};
@@ -104,17 +104,15 @@ impl Slices {
             range: out.byte_range(x.dtype, Activation::None),
         };
         let x = x.exact(format);
-        let one_block = |(x, y): (&[u8], &mut [u8])| self.block(&curve, x, y);
-        if y.len() < SERIAL_BELOW {
+        let pieces = match y.len() {
+            ..SERIAL_BELOW => 1,
+            _ => rayon::current_num_threads(),
+        };
+        let part = (y.len() / block).div_ceil(pieces) * block;
+        fork(x.chunks(part).zip(y.chunks_mut(part)), |(x, y)| {
             let blocks = x.chunks_exact(block).zip(y.chunks_exact_mut(block));
-            blocks.for_each(one_block);
-        } else {
-            let blocks = x.par_chunks_exact(block);
-            blocks
-                .zip(y.par_chunks_exact_mut(block))
-                .with_min_len((SERIAL_BELOW / 2).div_ceil(block))
-                .for_each(one_block);
-        }
+            blocks.for_each(|(x, y)| self.block(&curve, x, y));
+        });
     }
 
     fn block(&self, curve: &Curve, x: &[u8], y: &mut [u8]) {
