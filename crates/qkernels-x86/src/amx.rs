@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::driver::{Job, Part, by_columns};
 use crate::finish::Finish;
 use crate::isa::Isa;
-use crate::isa::amx::{Amx, FETCHED, SIDE, Source, Sums, TILE, Tiles};
+use crate::isa::amx::{Amx, FETCHED, SIDE, Source, Stored, Sums, TILE, Tiles};
 use crate::pack::{Dense, Line, PANEL, QUAD};
 use crate::padded::{with_band, with_padding};
 use crate::plan::{self, balanced};
@@ -321,16 +321,8 @@ impl<F: Finish> Results<'_, F> {
             let at = (run.row - self.first_row) * self.stride + column;
             let place = (self.job).place(group, panel, panels, run.row, run.count);
             let finish = self.job.finish;
-            let stored = (sums.rows(run.first), Sums::PITCH);
-            finish.stored(
-                place,
-                stored,
-                &mut self.out[at..],
-                self.stride,
-                |epilogue| {
-                    (self.tiles).finish(sums, run.first, run.count, epilogue);
-                },
-            );
+            let stored = Stored::new(self.tiles, sums, run.first, run.count);
+            finish.stored(place, stored, &mut self.out[at..], self.stride);
         }
     }
 }

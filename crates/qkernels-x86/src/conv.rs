@@ -88,6 +88,30 @@ pub fn conv(
     }
 }
 
+/// A convolution with another output, if its kernel computes tiles in the order of the output; answers whether it is.
+pub(crate) fn swept<F: Finish>(
+    ctx: &Context,
+    weights: &PackedWeights,
+    shape: &ConvShape,
+    x: &[u8],
+    requant: &Requant,
+    finish: F,
+    out: &mut [F::Out],
+) -> Result<bool> {
+    linear::check_requant(OPERATION, weights, requant)?;
+    check_buffers(x, shape, weights, out.len())?;
+    let Form::Dense(dense) = weights.form() else {
+        return Ok(false);
+    };
+    #[cfg(target_arch = "x86_64")]
+    if Wide::of(ctx.isa).is_some() && weights.winograd().is_some() {
+        return Ok(false);
+    }
+    let zero_point = requant.input_zero_point();
+    dense_conv(ctx, x, shape, (weights, dense), zero_point, finish, out);
+    Ok(true)
+}
+
 /// A convolution whose sums become something else than bytes.
 pub(crate) fn conv_sums<C: FromSums>(
     ctx: &Context,

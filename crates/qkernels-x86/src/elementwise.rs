@@ -58,12 +58,24 @@ pub fn add(
     binary(ctx, "add", formula, [a, b], out)
 }
 
+/// The formula of [`add`].
 #[derive(Clone, Copy)]
-struct Add {
-    a_params: (f32, i32),
-    b_params: (f32, i32),
-    inv_scale: f32,
-    range: OutputRange,
+pub(crate) struct Add {
+    pub(crate) a_params: (f32, i32),
+    pub(crate) b_params: (f32, i32),
+    pub(crate) inv_scale: f32,
+    pub(crate) range: OutputRange,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl From<Add> for Sum {
+    fn from(add: Add) -> Sum {
+        Sum {
+            inputs: [add.a_params, add.b_params],
+            inv_scale: add.inv_scale,
+            range: add.range,
+        }
+    }
 }
 
 impl Binary<u8, u8> for Add {
@@ -77,12 +89,7 @@ impl Binary<u8, u8> for Add {
 
     #[cfg(target_arch = "x86_64")]
     fn start(self, isa: Isa, a: &[u8], b: &[u8], out: &mut [u8]) -> usize {
-        let sum = Sum {
-            inputs: [self.a_params, self.b_params],
-            inv_scale: self.inv_scale,
-            range: self.range,
-        };
-        add::add(isa, sum, a, b, out)
+        add::add(isa, self.into(), a, b, out)
     }
 }
 

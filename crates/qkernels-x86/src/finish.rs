@@ -1,5 +1,9 @@
 //! What becomes of the sums of a tile: the difference between the outputs a layer may have.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use crate::isa::amx::Stored;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::amx::Sums;
 use crate::isa::tile::{Epilogue, Output};
 use qtensor_core::requant::{OutputRange, requantize};
 
@@ -62,18 +66,10 @@ pub(crate) trait Finish: Copy + Sync {
         compute: impl FnOnce(Epilogue),
     );
 
-    /// As [`tile`](Self::tile), of `sums` without start values that stand in memory, `pitch` from row to row;
-    /// `compute` fills the tile from them.
+    /// As [`tile`](Self::tile), of sums without start values that stand in memory.
     #[cfg(target_arch = "x86_64")]
-    fn stored(
-        self,
-        place: Place,
-        (_sums, _pitch): (&[i32], usize),
-        out: &mut [Self::Out],
-        stride: usize,
-        compute: impl FnOnce(Epilogue),
-    ) {
-        self.tile(place, None, out, stride, compute);
+    fn stored(self, place: Place, stored: Stored, out: &mut [Self::Out], stride: usize) {
+        self.tile(place, None, out, stride, |epilogue| stored.finish(epilogue));
     }
 
     /// Start values of a tile's epilogue and their stride.
@@ -212,23 +208,16 @@ impl<C: FromSums> Finish for Converted<C> {
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn stored(
-        self,
-        place: Place,
-        (sums, pitch): (&[i32], usize),
-        out: &mut [C::Out],
-        stride: usize,
-        _compute: impl FnOnce(Epilogue),
-    ) {
+    fn stored(self, place: Place, stored: Stored, out: &mut [C::Out], stride: usize) {
         // Sums start at zero, so that nothing is left for an epilogue.
         let place = Place {
-            width: pitch,
+            width: Sums::PITCH,
             ..place
         };
         self.isa.vectorize(Conversion {
             from: self.from,
             place,
-            sums,
+            sums: stored.sums(),
             out,
             stride,
         });

@@ -282,8 +282,8 @@ impl BasicBlock {
         let y = self
             .relu
             .forward(&self.bn1.forward(&self.conv1.forward(x)?)?)?;
-        let y = self.bn2.forward(&self.conv2.forward(&y)?)?;
-        self.add_relu.add_relu(&y, &shortcut(&self.downsample, x)?)
+        let shortcut = shortcut(&self.downsample, x)?;
+        (self.add_relu).add_relu_after(&[&self.conv2, &self.bn2], &y, &shortcut)
     }
 }
 
@@ -336,9 +336,8 @@ impl Bottleneck {
         let y = self
             .relu2
             .forward(&self.bn2.forward(&self.conv2.forward(&y)?)?)?;
-        let y = self.bn3.forward(&self.conv3.forward(&y)?)?;
-        self.skip_add_relu
-            .add_relu(&y, &shortcut(&self.downsample, x)?)
+        let shortcut = shortcut(&self.downsample, x)?;
+        (self.skip_add_relu).add_relu_after(&[&self.conv3, &self.bn3], &y, &shortcut)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use qflow::{QConfig, Report, metrics, quantize};
 use qmodels::{Init, MobileNetV2, ResNet, Vgg};
-use qnn::{Module, Value};
+use qnn::{Module, Value, tap};
 use qtensor_core::Tensor;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -40,6 +40,10 @@ fn check<M: Module<Input = Value, Output = Value>>(
     };
     let (one, two) = (on(1), on(2));
     assert_eq!(one.to_vec(), two.to_vec());
+    // Whoever watches every place gets the additions apart from the convolutions.
+    let (watched, outputs) = tap::record(|| logits(&int8, &x));
+    assert_eq!(one.to_vec(), watched.to_vec());
+    assert!(outputs.len() > 10, "{} places", outputs.len());
     let sqnr = metrics::sqnr_db(&logits(&float, &x), &one).unwrap();
     assert!(sqnr > least_sqnr_db, "{sqnr} dB");
     report

@@ -20,6 +20,7 @@ pub mod profile;
 pub mod qat;
 pub mod quantized;
 mod recurrent;
+mod residual;
 mod sequential;
 mod state;
 mod stubs;
@@ -47,6 +48,7 @@ pub use qnn_derive::Module;
 pub use recurrent::{
     Gru, Lstm, PackedSequence, RecurrentConfig, RecurrentKind, Rnn, RunSequence, Sequence,
 };
+pub use residual::Link;
 pub use sequential::Sequential;
 pub use state::{Entry, PackedTensor, State};
 pub use stubs::{DeQuantStub, QuantStub};

@@ -201,6 +201,11 @@ pub trait Place {
 
     /// What calibration has gathered, between preparation and conversion.
     fn prepared(&self) -> Option<&Prepared>;
+
+    /// Whether something is shown each output of the place, so that the output must come about.
+    fn is_watched(&self) -> bool {
+        self.prepared().is_some()
+    }
 }
 
 impl<M: Module> Place for Layer<M> {

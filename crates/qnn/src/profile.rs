@@ -55,9 +55,14 @@ pub fn record<R>(f: impl FnOnce() -> R) -> (R, Vec<Visit>) {
     (result, visits)
 }
 
+/// Whether this thread records.
+pub(crate) fn is_active() -> bool {
+    VISITS.with(|v| v.borrow().is_some())
+}
+
 /// The time of entry, while this thread records.
 pub(crate) fn enter() -> Option<Instant> {
-    VISITS.with(|v| v.borrow().is_some()).then(Instant::now)
+    is_active().then(Instant::now)
 }
 
 /// Notes a call that began at `start`.

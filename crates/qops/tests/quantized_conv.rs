@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use qops::quantized::{Activation, OutQParams, PackedConv, conv1d, conv2d, conv3d};
+use qops::quantized::{Activation, OutQParams, PackedConv, add, add_relu, conv1d, conv2d, conv3d};
 use qops::{ConvSpec, Error};
 use qtensor_core::{DType, MemoryFormat, QTensor, Tensor};
 
@@ -175,6 +175,29 @@ const CASES: &[Case] = &[
     },
 ];
 
+/// A convolution with an addition has the integers of `y`, its own result, and of an addition after it.
+fn check_added(rng: &mut Rng, conv: &PackedConv, x: &QTensor, y: &QTensor, activation: Activation) {
+    let inner = (OutQParams::of(y).unwrap(), activation);
+    let out = out_params(rng, y.dtype(), 0.05, 0.4);
+    // The last one broadcasts.
+    let others = [y.shape().to_vec(), y.shape()[1..].to_vec()];
+    for other in others.map(|shape| self::activation(rng, &shape, y.dtype())) {
+        for other in layouts(&other) {
+            let want = add_relu(y, &other, out).unwrap();
+            let got = conv
+                .run_add(x, inner, &other, (out, Activation::Relu))
+                .unwrap();
+            assert_eq!((got.shape(), ints(&got)), (want.shape(), ints(&want)));
+            assert_eq!(OutQParams::of(&got).unwrap(), out);
+            let want = add(y, &other, out).unwrap();
+            let got = conv
+                .run_add(x, inner, &other, (out, Activation::None))
+                .unwrap();
+            assert_eq!(ints(&got), ints(&want));
+        }
+    }
+}
+
 #[test]
 fn results_follow_the_formula_for_every_geometry_type_and_layout() {
     let mut rng = Rng::new(1);
@@ -197,6 +220,7 @@ fn results_follow_the_formula_for_every_geometry_type_and_layout() {
                         assert_eq!(ints(&y), want, "case {index} {dtype} {activation:?}");
                         assert!(y.layout().is_dense_in(MemoryFormat::ChannelsLast));
                         assert_eq!(OutQParams::of(&y).unwrap(), out);
+                        check_added(&mut rng, &conv, &x, &y, activation);
                     }
                 }
                 assert_eq!((conv.weight(), conv.spec()), (&w, &spec));

@@ -7,7 +7,10 @@ pub mod families;
 pub mod pools;
 
 use qkernels_x86::reference::{self, Layer};
-use qkernels_x86::{Context, ConvShape, Isa, OutputRange, PackedWeights, Requant, conv, linear};
+use qkernels_x86::{
+    Context, ConvShape, Isa, OutputRange, PackedWeights, Requant, Residual, add, conv, conv_add,
+    linear,
+};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -220,6 +223,63 @@ impl Model {
                     x.len()
                 );
             }
+            self.check_conv_add(isa, &slack, shape, &want);
+        }
+    }
+
+    /// A convolution with an addition gives the bytes of the convolution, `conv`, and of an addition after it.
+    fn check_conv_add(&self, isa: Isa, x: &[u8], shape: &ConvShape, conv: &[u8]) {
+        let other: Vec<u8> = (0..conv.len() + 64)
+            .map(|at| ((at * 37) ^ (at >> 4)) as u8)
+            .collect();
+        // Scalar code comes first.
+        let scalar = Context::with(Isa::available()[0], 1);
+        let conv_params = (0.021, self.range.zero_point);
+        let weights = PackedWeights::conv(&self.weight, shape).unwrap();
+        let requant = self.requant(&weights);
+        // The last one leaves the range of integers before it is clamped.
+        let sums = [
+            (30.0, range(5)),
+            (
+                25.0,
+                OutputRange {
+                    lo: 9,
+                    hi: 240,
+                    zero_point: 9,
+                },
+            ),
+            (1e9, range(128)),
+        ];
+        for (threads, (inv_scale, range)) in [1, 3, 2].into_iter().zip(sums) {
+            let residual = Residual {
+                other: &other,
+                other_params: (0.031, threads as i32 - 1),
+                conv_scale: conv_params.0,
+                inv_scale,
+                range,
+            };
+            let mut want = vec![0; conv.len()];
+            add(
+                &scalar,
+                conv,
+                conv_params,
+                &other,
+                residual.other_params,
+                inv_scale,
+                range,
+                &mut want,
+            )
+            .unwrap();
+            let mut got = vec![0; conv.len()];
+            let context = Context::with(isa, threads);
+            conv_add(&context, x, shape, &weights, &requant, &residual, &mut got).unwrap();
+            let wrong = got.iter().zip(&want).position(|(got, want)| got != want);
+            assert_eq!(
+                wrong,
+                None,
+                "{shape:?} on {}, {threads} threads, added",
+                isa.name()
+            );
         }
     }
 }

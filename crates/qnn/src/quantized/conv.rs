@@ -1,7 +1,7 @@
 //! Int8 convolutions.
 
 use qobserve::ObserverFactory;
-use qops::quantized::{Activation, PackedConv};
+use qops::quantized::{Activation, OutQParams, PackedConv};
 use qtensor_core::{QTensor, Tensor};
 
 use crate::config::ConvGeometry;
@@ -106,6 +106,20 @@ impl<const D: usize> Conv<D> {
         check_rank::<D>(module, x.shape())?;
         self.output.check_input(module, x.dtype())?;
         Ok(self.packed.run(x, self.output.out(), activation)?.into())
+    }
+
+    /// As [`run`](Self::run), and adds `other`; `sum` says what becomes of that.
+    pub(crate) fn run_add(
+        &self,
+        x: &QTensor,
+        activation: Activation,
+        other: &QTensor,
+        sum: (OutQParams, Activation),
+    ) -> Result<Value> {
+        check_rank::<D>(Self::KIND, x.shape())?;
+        self.output.check_input(Self::KIND, x.dtype())?;
+        let conv = (self.output.out(), activation);
+        Ok(self.packed.run_add(x, conv, other, sum)?.into())
     }
 }
 

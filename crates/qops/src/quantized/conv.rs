@@ -1,10 +1,12 @@
 //! Convolutions on integers, in one, two and three spatial dimensions.
 
-use qkernels_x86::{Context, ConvShape, PackedWeights};
+use qkernels_x86::{Context, ConvShape, PackedWeights, Residual, conv_add};
+use qtensor_core::affine::inverse_scale;
 use qtensor_core::{MemoryFormat, QTensor, Tensor};
 
 use super::bytes::{Bytes, build};
 use super::dynamic::{DynamicQuant, Quantized};
+use super::elementwise;
 use super::linear::rank_error;
 use super::packed::Packed;
 use super::params::{Activation, OutQParams};
@@ -122,6 +124,64 @@ impl PackedConv {
                 qkernels_x86::conv(&context, x, &shape, &prepared.weights, &prepared.requant, y)?;
             }
             Ok(())
+        })
+    }
+
+    /// The convolution of `x`, rounded to the map `conv`, plus `other`: the integers of [`run`](Self::run) and of
+    /// [`add`](super::add) or [`add_relu`](super::add_relu) after it.
+    ///
+    /// Where `other` has the shape of the result, each tile is added to while it is in registers or in the first-level
+    /// cache; otherwise the two run one after the other, and shapes broadcast.
+    ///
+    /// # Errors
+    /// Those of the two.
+    ///
+    /// ```
+    /// # use qops::{ConvSpec, quantized::{Activation, OutQParams, PackedConv, add_relu, quantize}};
+    /// # use qtensor_core::{DType, Tensor, quantize_per_tensor};
+    /// let weight = Tensor::from_vec(vec![0.25; 4], &[2, 2, 1, 1])?;
+    /// let weight = quantize_per_tensor(&weight, 0.0625, 0, DType::QInt8)?;
+    /// let conv = PackedConv::new(&weight, None, &ConvSpec::new(&[1, 1], &[0, 0], &[1, 1], 1)?)?;
+    /// let (inner, out) = (OutQParams::new(0.5, 64), OutQParams::new(0.25, 0));
+    /// let x = quantize(&Tensor::ones(&[1, 2, 3, 3])?, OutQParams::new(0.5, 10), DType::QUInt8)?;
+    /// let (plain, relu) = (Activation::None, Activation::Relu);
+    /// let sum = conv.run_add(&x, (inner, plain), &x, (out, relu))?;
+    /// assert_eq!(sum.get(&[0, 0, 0, 0])?, 1.5);
+    /// let after = add_relu(&conv.run(&x, inner, plain)?, &x, out)?;
+    /// assert_eq!(sum.dequantize().to_vec(), after.dequantize().to_vec());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "conv2d_add")]
+    #[doc(alias = "conv2d_add_relu")]
+    pub fn run_add(
+        &self,
+        x: &QTensor,
+        (conv, conv_activation): (OutQParams, Activation),
+        other: &QTensor,
+        (out, activation): (OutQParams, Activation),
+    ) -> Result<QTensor> {
+        let (shape, size) = self.check_shape(x.shape())?;
+        if other.dtype() != x.dtype() || other.shape() != size || shape.batch == 0 {
+            let y = self.run(x, conv, conv_activation)?;
+            return elementwise::sum("add", &y, other, out, activation);
+        }
+        let format = MemoryFormat::ChannelsLast;
+        let bytes = Bytes::new(OPERATION, x, format)?;
+        let other = Bytes::new("add", other, format)?;
+        let prepared = self.packed.prepare(&bytes, conv, conv_activation)?;
+        build("add", &size, format, bytes.dtype, out, |y| {
+            let residual = Residual {
+                other: other.exact(format),
+                other_params: (other.scale as f32, other.zero_point),
+                conv_scale: conv.scale as f32,
+                inv_scale: inverse_scale(out.scale as f32),
+                range: out.byte_range(bytes.dtype, activation),
+            };
+            let (weights, requant) = (&prepared.weights, &prepared.requant);
+            let (context, x) = (Context::new()?, bytes.slice(format));
+            Ok(conv_add(
+                &context, x, &shape, weights, requant, &residual, y,
+            )?)
         })
     }
 

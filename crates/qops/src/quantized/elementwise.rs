@@ -109,7 +109,8 @@ pub fn mul_relu(a: &QTensor, b: &QTensor, out: OutQParams) -> Result<QTensor> {
     product("mul_relu", a, b, out, Activation::Relu)
 }
 
-fn sum(
+/// The sum with a fused activation.
+pub(super) fn sum(
     operation: &'static str,
     a: &QTensor,
     b: &QTensor,

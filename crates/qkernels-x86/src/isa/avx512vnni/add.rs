@@ -21,14 +21,28 @@ pub(crate) struct Sum {
     pub(crate) range: OutputRange,
 }
 
+impl Sum {
+    /// Whether no quotient leaves the range of integers, so that packing can clamp it.
+    pub(crate) fn converts(&self) -> bool {
+        let [(a_scale, _), (b_scale, _)] = self.inputs;
+        (a_scale.abs() + b_scale.abs()) * 255.0 * self.inv_scale.abs() < (1 << 30) as f32
+    }
+
+    /// Asserts what the loops rely on.
+    pub(in crate::isa) fn check(&self) {
+        let OutputRange { lo, hi, .. } = self.range;
+        assert!(0 <= lo && lo <= hi && hi <= 255, "results must be bytes");
+        assert!(self.converts(), "quotients must be integers");
+    }
+}
+
 /// Adds as many whole steps of 64 as there are, if the tier has AVX-512, and answers how many activations that were.
 pub(crate) fn add(isa: Isa, sum: Sum, a: &[u8], b: &[u8], out: &mut [u8]) -> usize {
-    if isa.tier() < Tier::Avx512Vnni {
+    if isa.tier() < Tier::Avx512Vnni || !sum.converts() {
         return 0;
     }
     assert!(a.len() == out.len() && b.len() == out.len());
-    let OutputRange { lo, hi, .. } = sum.range;
-    assert!(0 <= lo && lo <= hi && hi <= 255, "results must be bytes");
+    sum.check();
     // SAFETY: the tier includes AVX-512 F and BW, and the slices are equally long.
     unsafe { steps(sum, a, b, out) }
     out.len() / STEP * STEP
@@ -42,9 +56,8 @@ unsafe fn steps(sum: Sum, a: &[u8], b: &[u8], out: &mut [u8]) {
     let scales = [a_scale, b_scale].map(|scale| _mm512_set1_ps(scale));
     let zeros = [a_zero, b_zero].map(|zero| _mm512_set1_epi32(zero));
     let inv_scale = _mm512_set1_ps(sum.inv_scale);
-    let hi = _mm512_set1_ps(sum.range.float_bounds().1);
     let zero_point = _mm512_set1_epi16(sum.range.zero_point as i16);
-    let lo = _mm512_set1_epi8(sum.range.lo as i8);
+    let [lo, hi] = [sum.range.lo, sum.range.hi].map(|bound| _mm512_set1_epi8(bound as i8));
     // Packing works within 128-bit lanes: dword `4 * lane + quarter` holds activations of that quarter.
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     for at in (0..out.len() / STEP * STEP).step_by(STEP) {
@@ -56,12 +69,11 @@ unsafe fn steps(sum: Sum, a: &[u8], b: &[u8], out: &mut [u8]) {
         };
         let scaled = |quarter: usize| {
             let both = _mm512_add_ps(real(a, 0, quarter), real(b, 1, quarter));
-            // The upper bound comes before the conversion, which overflows; far below it, packing saturates.
-            _mm512_cvtps_epi32(_mm512_min_ps(_mm512_mul_ps(both, inv_scale), hi))
+            _mm512_cvtps_epi32(_mm512_mul_ps(both, inv_scale))
         };
         let low = _mm512_adds_epi16(_mm512_packs_epi32(scaled(0), scaled(1)), zero_point);
         let high = _mm512_adds_epi16(_mm512_packs_epi32(scaled(2), scaled(3)), zero_point);
-        let bytes = _mm512_max_epu8(_mm512_packus_epi16(low, high), lo);
+        let bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi);
         let bytes = _mm512_permutexvar_epi32(order, bytes);
         // SAFETY: the slice has 64 bytes from `at` on.
         unsafe { _mm512_storeu_si512(out.as_mut_ptr().add(at).cast(), bytes) };

@@ -1,0 +1,98 @@
+//! Results of matrix tiles to which other activations are added, in registers from the sums to the last byte.
+#![allow(unsafe_code)]
+
+use core::arch::x86_64::*;
+
+use qtensor_core::requant::OutputRange;
+
+use super::{PITCH, SIDE};
+use crate::isa::avx512vnni::add::Sum;
+use crate::isa::tile::{Epilogue, Output};
+use crate::pack::PANEL;
+
+/// Rounds to the nearest integer, ties to even, without a change of type.
+const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+
+/// # Safety
+/// Needs AVX-512 F, BW and VL, a checked sum, sums of `height` rows, an epilogue with a byte output that was checked for as many rows
+/// and `panels`, 1 or 2, panels, and in `other` as many rows of its columns, `width` apart.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn rows(
+    sums: &[i32],
+    height: usize,
+    panels: usize,
+    epilogue: &mut Epilogue,
+    sum: Sum,
+    other: &[u8],
+    width: usize,
+) {
+    let Output::Bytes {
+        multipliers,
+        range,
+        out,
+    } = &mut epilogue.output
+    else {
+        unreachable!("activations are added to bytes");
+    };
+    let (sums, other, out) = (sums.as_ptr(), other.as_ptr(), out.as_mut_ptr());
+    let mut start = [_mm512_setzero_si512(); SIDE];
+    let mut factors = [_mm512_setzero_ps(); SIDE];
+    for n in 0..panels {
+        // SAFETY: `check` asserted sixteen start values and multipliers for every panel.
+        unsafe {
+            start[n] = _mm512_loadu_si512(epilogue.start.as_ptr().add(n * PANEL).cast());
+            factors[n] = _mm512_loadu_ps(multipliers.as_ptr().add(n * PANEL));
+        }
+    }
+    let stride = epilogue.stride;
+    let columns = u32::MAX >> (32 - epilogue.columns);
+    let (conv_lo, conv_hi) = range.float_bounds();
+    let (conv_lo, conv_hi) = (_mm512_set1_ps(conv_lo), _mm512_set1_ps(conv_hi));
+    let [(conv_scale, _), (other_scale, other_zero)] = sum.inputs;
+    let (conv_scale, other_scale) = (_mm512_set1_ps(conv_scale), _mm512_set1_ps(other_scale));
+    let other_zero = _mm512_set1_epi32(other_zero);
+    let inv_scale = _mm512_set1_ps(sum.inv_scale);
+    let OutputRange { zero_point, lo, hi } = sum.range;
+    let hi = _mm512_set1_epi8(hi as i8);
+    let zero_point = _mm512_set1_epi16(zero_point as i16);
+    let lo = _mm512_set1_epi8(lo as i8);
+    // Packing works within 128-bit lanes: dword `4 * lane + 2 * row + panel` holds columns of that panel.
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    let scaled = |m: usize, n: usize| {
+        // SAFETY: there are sums of all rows, 64 bytes at a time.
+        let conv = unsafe { _mm512_load_si512(sums.add(m * PITCH + n * PANEL).cast()) };
+        let conv = _mm512_cvtepi32_ps(_mm512_add_epi32(conv, start[n]));
+        // The integer that the convolution alone would store, without its zero point; clamped first, since the bounds
+        // are integers.
+        let conv = _mm512_min_ps(_mm512_mul_ps(conv, factors[n]), conv_hi);
+        let conv = _mm512_roundscale_ps::<NEAREST>(_mm512_max_ps(conv, conv_lo));
+        // SAFETY: `other` has all columns of the row, and the mask selects no others.
+        let other = unsafe {
+            let columns = (columns >> (n * PANEL)) as __mmask16;
+            _mm_maskz_loadu_epi8(columns, other.wrapping_add(m * width + n * PANEL).cast())
+        };
+        let other = _mm512_sub_epi32(_mm512_cvtepu8_epi32(other), other_zero);
+        let other = _mm512_mul_ps(_mm512_cvtepi32_ps(other), other_scale);
+        let both = _mm512_add_ps(_mm512_mul_ps(conv, conv_scale), other);
+        _mm512_cvtps_epi32(_mm512_mul_ps(both, inv_scale))
+    };
+    for m in (0..height).step_by(2) {
+        // The last row of an odd number takes both places.
+        let next = (m + 1).min(height - 1);
+        let low = _mm512_packs_epi32(scaled(m, 0), scaled(m, 1));
+        let high = _mm512_packs_epi32(scaled(next, 0), scaled(next, 1));
+        let low = _mm512_adds_epi16(low, zero_point);
+        let high = _mm512_adds_epi16(high, zero_point);
+        let bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi);
+        let bytes = _mm512_permutexvar_epi32(order, bytes);
+        // SAFETY: `check` asserted `columns` writable bytes in each row, and the mask selects no others.
+        unsafe {
+            let [first, second] = [
+                _mm512_castsi512_si256(bytes),
+                _mm512_extracti64x4_epi64::<1>(bytes),
+            ];
+            _mm256_mask_storeu_epi8(out.add(m * stride).cast(), columns, first);
+            _mm256_mask_storeu_epi8(out.add(next * stride).cast(), columns, second);
+        }
+    }
+}

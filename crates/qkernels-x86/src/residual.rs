@@ -1,0 +1,246 @@
+//! Convolutions whose results are added to other activations before they are stored.
+//!
+//! The bytes are those of a convolution followed by an addition: each result is rounded to the convolution's own
+//! map first. Only the way through memory between the two is saved.
+
+use core::cell::RefCell;
+
+use qtensor_core::requant::OutputRange;
+
+use crate::context::Context;
+use crate::conv::{conv, swept};
+use crate::elementwise::{Add, add, check_range, check_zero_point};
+use crate::error::{Result, at_least};
+#[cfg(target_arch = "x86_64")]
+use crate::finish::Stored;
+use crate::finish::{Finish, Place, Resume};
+#[cfg(target_arch = "x86_64")]
+use crate::isa::avx512vnni::add::Sum;
+use crate::isa::tile::{Epilogue, Output};
+use crate::isa::{Isa, Work};
+use crate::map::Binary;
+use crate::pack::PackedWeights;
+use crate::requant::Requant;
+use crate::shape::ConvShape;
+
+const OPERATION: &str = "conv_add";
+
+/// Rows of a tile that waits in memory between convolution and addition.
+const TILE_ROWS: usize = 12;
+
+/// The results of such a tile, of at most four panels.
+const TILE_BYTES: usize = 1024;
+
+thread_local! {
+    /// The results of convolutions that are added to as a whole.
+    static WHOLE: RefCell<Vec<u8>> = RefCell::default();
+}
+
+/// What a convolution's results are added to, and what the sum becomes; see [`conv_add`].
+#[derive(Clone, Copy, Debug)]
+pub struct Residual<'a> {
+    /// Activations in the memory order of the output, which may be longer.
+    pub other: &'a [u8],
+    /// Their scale and zero point.
+    pub other_params: (f32, i32),
+    /// The scale of the convolution's results; their zero point is that of its `requant`.
+    pub conv_scale: f32,
+    /// The reciprocal of the sum's scale.
+    pub inv_scale: f32,
+    /// Zero point and clamp of the sum.
+    pub range: OutputRange,
+}
+
+/// [`conv`] and then [`add`](crate::add), with the bytes of the two.
+///
+/// # Errors
+/// Those of the two.
+///
+/// ```
+/// # use qkernels_x86::{Context, ConvShape, OutputRange, PackedWeights, Requant, Residual, conv_add};
+/// let shape = ConvShape {
+///     batch: 1, in_channels: 1, out_channels: 1, groups: 1,
+///     input: [1, 1, 3], kernel: [1; 3], stride: [1; 3], padding: [0; 3], dilation: [1; 3],
+/// };
+/// let weights = PackedWeights::conv(&[2], &shape)?;
+/// let range = OutputRange { zero_point: 0, lo: 0, hi: 255 };
+/// let requant = Requant::new(&weights, &[0], &[0.25], 0, range)?;
+/// let other = [10, 20, 30];
+/// let residual =
+///     Residual { other: &other, other_params: (1.0, 0), conv_scale: 1.0, inv_scale: 1.0, range };
+/// let mut out = [0; 3];
+/// conv_add(&Context::new()?, &[1, 3, 4], &shape, &weights, &requant, &residual, &mut out)?;
+/// assert_eq!(out, [10, 22, 32]); // 0.5 and 1.5 are rounded before they are added
+/// # Ok::<(), qkernels_x86::Error>(())
+/// ```
+#[doc(alias = "conv2d_add")]
+#[doc(alias = "conv2d_add_relu")]
+pub fn conv_add(
+    ctx: &Context,
+    x: &[u8],
+    shape: &ConvShape,
+    weights: &PackedWeights,
+    requant: &Requant,
+    residual: &Residual,
+    out: &mut [u8],
+) -> Result<()> {
+    let conv_params = (residual.conv_scale, requant.range().zero_point);
+    check_range(OPERATION, residual.range)?;
+    check_zero_point(OPERATION, residual.other_params.1)?;
+    at_least(OPERATION, "other", out.len(), residual.other.len())?;
+    let added = Added {
+        isa: ctx.isa,
+        requant,
+        formula: Add {
+            a_params: conv_params,
+            b_params: residual.other_params,
+            inv_scale: residual.inv_scale,
+            range: residual.range,
+        },
+        other: residual.other,
+        width: shape.out_channels,
+    };
+    if swept(ctx, weights, shape, x, requant, added, out)? {
+        return Ok(());
+    }
+    // Kernels that do not compute tile by tile, in the order of the output.
+    let mut whole = WHOLE.take();
+    whole.resize(out.len(), 0);
+    conv(ctx, x, shape, weights, requant, &mut whole)?;
+    let Residual {
+        other_params,
+        inv_scale,
+        range,
+        other,
+        ..
+    } = *residual;
+    add(
+        ctx,
+        &whole,
+        conv_params,
+        other,
+        other_params,
+        inv_scale,
+        range,
+        out,
+    )?;
+    WHOLE.set(whole);
+    Ok(())
+}
+
+/// Requantized bytes to which others are added, tile by tile.
+#[derive(Clone, Copy)]
+pub(crate) struct Added<'a> {
+    isa: Isa,
+    requant: &'a Requant,
+    formula: Add,
+    other: &'a [u8],
+    /// Columns of a row of the output.
+    width: usize,
+}
+
+impl Added<'_> {
+    /// What is added to the tile at `place`, from its first element on.
+    fn others(&self, place: Place) -> &[u8] {
+        &self.other[place.row * self.width + place.channel..]
+    }
+}
+
+impl Finish for Added<'_> {
+    type Out = u8;
+
+    const ROWS: usize = TILE_ROWS;
+
+    fn start(&self, column: usize) -> &[i32] {
+        &self.requant.start()[column..]
+    }
+
+    fn tile(
+        self,
+        place: Place,
+        resume: Option<Resume>,
+        out: &mut [u8],
+        stride: usize,
+        compute: impl FnOnce(Epilogue),
+    ) {
+        let (start, start_stride) = self.begin(place, resume);
+        let mut results = [0; TILE_BYTES];
+        compute(Epilogue {
+            start,
+            start_stride,
+            output: Output::Bytes {
+                multipliers: &self.requant.multipliers()[place.column..],
+                range: self.requant.range(),
+                out: &mut results,
+            },
+            stride: place.width,
+            columns: place.columns,
+        });
+        self.isa.vectorize(Rows {
+            isa: self.isa,
+            formula: self.formula,
+            place,
+            results: &results,
+            other: self.others(place),
+            width: self.width,
+            out,
+            stride,
+        });
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn stored(self, place: Place, stored: Stored, out: &mut [u8], stride: usize) {
+        let sum = Sum::from(self.formula);
+        if !sum.converts() {
+            return self.tile(place, None, out, stride, |epilogue| stored.finish(epilogue));
+        }
+        let epilogue = Epilogue {
+            start: self.start(place.column),
+            start_stride: 0,
+            output: Output::Bytes {
+                multipliers: &self.requant.multipliers()[place.column..],
+                range: self.requant.range(),
+                out,
+            },
+            stride,
+            columns: place.columns,
+        };
+        stored.finish_added(epilogue, sum, self.others(place), self.width);
+    }
+}
+
+/// The addition of one tile.
+struct Rows<'a> {
+    isa: Isa,
+    formula: Add,
+    place: Place,
+    results: &'a [u8],
+    other: &'a [u8],
+    width: usize,
+    out: &'a mut [u8],
+    stride: usize,
+}
+
+impl Work for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Place {
+            columns,
+            width,
+            height,
+            ..
+        } = self.place;
+        for row in 0..height {
+            let a = &self.results[row * width..][..columns];
+            let b = &self.other[row * self.width..][..columns];
+            let out = &mut self.out[row * self.stride..][..columns];
+            let done = self.formula.start(self.isa, a, b, out);
+            let rest = a[done..].iter().zip(&b[done..]);
+            for (out, (&a, &b)) in out[done..].iter_mut().zip(rest) {
+                *out = self.formula.apply(a, b);
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Additions right after a convolution: one pass through memory once both are int8.
+
+use std::any::Any;
+
+use qgrad::trace;
+use qops::quantized::Activation;
+use qtensor_core::QTensor;
+
+use crate::error::Result;
+use crate::float::Identity;
+use crate::functional::{FloatFunctional, QFunctional};
+use crate::intrinsic::quantized::ConvReLU;
+use crate::module::{Module, Node};
+use crate::place::Layer;
+use crate::quantized::Conv;
+use crate::value::Value;
+use crate::{probe, profile, tap};
+
+/// A module from a value to a value, as a link of a chain.
+pub type Link<'a> = &'a dyn Module<Input = Value, Output = Value>;
+
+impl Layer<FloatFunctional> {
+    /// `last(… first(x)) + other`, for places that are called one after the other and nowhere else.
+    ///
+    /// It is [`add`](Self::add) of what the places give. Once the first of them holds an int8 convolution, the others
+    /// hold nothing since fusion, and nothing watches them, each tile of the convolution's results is added to before it
+    /// leaves the processor; the integers are the same.
+    ///
+    /// # Errors
+    /// Those of the places and of [`add`](Self::add).
+    #[doc(alias = "ConvAdd2d")]
+    pub fn add_after(&self, places: &[Link], x: &Value, other: &Value) -> Result<Value> {
+        match self.fused(places, x, other, Activation::None) {
+            Some(sum) => Ok(sum),
+            None => self.add(&run(places, x)?, other),
+        }
+    }
+
+    /// `max(last(… first(x)) + other, 0)`; see [`add_after`](Self::add_after).
+    ///
+    /// # Errors
+    /// As [`add_after`](Self::add_after).
+    ///
+    /// ```
+    /// use qnn::{BatchNorm2d, Conv2d, FloatFunctional, Layer, Value};
+    /// use qtensor_core::Tensor;
+    ///
+    /// let conv: Layer<Conv2d> = Conv2d::config(3, 3, 1).bias(false).build()?.into();
+    /// let norm: Layer<BatchNorm2d> = BatchNorm2d::new(3)?.into();
+    /// let add: Layer<FloatFunctional> = FloatFunctional.into();
+    /// let x: Value = Tensor::ones(&[1, 3, 4, 4])?.into();
+    ///
+    /// let sum = add.add_relu_after(&[&conv, &norm], &x, &x)?;
+    /// let same = add.add_relu(&norm.forward(&conv.forward(&x)?)?, &x)?;
+    /// assert_eq!(sum.to_tensor().to_vec(), same.to_tensor().to_vec());
+    /// # Ok::<(), qnn::Error>(())
+    /// ```
+    #[doc(alias = "ConvAddReLU2d")]
+    pub fn add_relu_after(&self, places: &[Link], x: &Value, other: &Value) -> Result<Value> {
+        match self.fused(places, x, other, Activation::Relu) {
+            Some(sum) => Ok(sum),
+            None => self.add_relu(&run(places, x)?, other),
+        }
+    }
+
+    /// The sum in one pass, where that is possible. Anything that would be an error is left to the way place by place,
+    /// which names the place.
+    fn fused(
+        &self,
+        places: &[Link],
+        x: &Value,
+        other: &Value,
+        activation: Activation,
+    ) -> Option<Value> {
+        let watched =
+            trace::is_recording() || profile::is_active() || tap::is_active() || probe::is_active();
+        if watched {
+            return None;
+        }
+        let output = unwatched(self)?.downcast_ref::<QFunctional>()?.output();
+        let (&first, others) = places.split_first()?;
+        let conv = unwatched(first)?;
+        for &other in others {
+            unwatched(other)?.downcast_ref::<Identity>()?;
+        }
+        let (Value::Quantized(x), Value::Quantized(other)) = (x, other) else {
+            return None;
+        };
+        if [x, other]
+            .iter()
+            .any(|value| output.check_input("QFunctional", value.dtype()).is_err())
+        {
+            return None;
+        }
+        let sum = (output.out(), activation);
+        by_dims::<1>(conv, x, other, sum)
+            .or_else(|| by_dims::<2>(conv, x, other, sum))
+            .or_else(|| by_dims::<3>(conv, x, other, sum))
+    }
+}
+
+/// Runs the places one after the other.
+fn run(places: &[Link], x: &Value) -> Result<Value> {
+    let first = x.clone();
+    places.iter().try_fold(first, |x, place| place.forward(&x))
+}
+
+/// The module in a place that shows its output to nothing.
+fn unwatched<N: Node + ?Sized>(place: &N) -> Option<&dyn Any> {
+    let place = place.as_place()?;
+    if place.is_watched() {
+        return None;
+    }
+    Some(place.held())
+}
+
+fn by_dims<const D: usize>(
+    module: &dyn Any,
+    x: &QTensor,
+    other: &QTensor,
+    sum: (qops::quantized::OutQParams, Activation),
+) -> Option<Value> {
+    let (conv, activation) = match module.downcast_ref::<ConvReLU<D>>() {
+        Some(fused) => (fused.module(), fused.rectifier().activation()),
+        None => (module.downcast_ref::<Conv<D>>()?, Activation::None),
+    };
+    conv.run_add(x, activation, other, sum).ok()
+}
