@@ -8,6 +8,10 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::rounding::{round_half_even, round_half_even_f64};
 
+mod optimized;
+
+pub use optimized::choose_qparams_optimized;
+
 /// The observers' least scale, `2^-23`.
 pub const DEFAULT_EPS: f32 = f32::EPSILON;
 

@@ -67,6 +67,28 @@ pub enum Error {
         /// The dimension's length.
         len: usize,
     },
+    /// An index into a tensor of indices, which may be negative, lies outside its dimension.
+    #[error("{operation}: index {index} is outside dimension {dim} of length {len}")]
+    IndexOutOfRange {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The dimension.
+        dim: usize,
+        /// The index.
+        index: i64,
+        /// The dimension's length.
+        len: usize,
+    },
+    /// A dimension is named twice where each may come once.
+    #[error("{operation}: dimension {dim} comes twice in {dims:?}")]
+    RepeatedDim {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The dimension.
+        dim: usize,
+        /// All dimensions asked for.
+        dims: Vec<usize>,
+    },
     /// A slice would take every 0th element.
     #[error("{operation}: the step along dimension {dim} must be at least 1, got {step}")]
     InvalidStep {

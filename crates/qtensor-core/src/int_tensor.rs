@@ -2,6 +2,7 @@
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::indexing::{Index, Indexed};
 use crate::layout::{Layout, MemoryFormat};
 use crate::tensor::Tensor;
 
@@ -188,6 +189,46 @@ impl IntTensor {
 
     pub(crate) fn expand(&self, shape: &[usize]) -> Result<IntTensor> {
         map_each!(self, t => t.expand(shape)?)
+    }
+
+    pub(crate) fn gathered(
+        &self,
+        operation: &'static str,
+        dim: usize,
+        indices: &[usize],
+    ) -> Result<IntTensor> {
+        map_each!(self, t => t.gathered(operation, dim, indices)?)
+    }
+
+    pub(crate) fn indexed(&self, indexed: &Indexed) -> Result<IntTensor> {
+        map_each!(self, t => t.indexed(indexed)?)
+    }
+
+    pub(crate) fn masked_select(&self, mask: &Tensor<u8>) -> Result<IntTensor> {
+        map_each!(self, t => t.masked_select(mask)?)
+    }
+
+    /// Writes integers of the same type.
+    pub(crate) fn index_put(&mut self, indices: &[Index<'_>], values: &IntTensor) -> Result<()> {
+        match (self, values) {
+            (IntTensor::U8(t), IntTensor::U8(v)) => t.index_put(indices, v),
+            (IntTensor::I8(t), IntTensor::I8(v)) => t.index_put(indices, v),
+            (IntTensor::I32(t), IntTensor::I32(v)) => t.index_put(indices, v),
+            (t, v) => Err(Error::DTypeMismatch {
+                operation: "index_put",
+                expected: t.dtype(),
+                actual: v.dtype(),
+            }),
+        }
+    }
+
+    /// Writes one integer that already lies in the type's range where `mask` is not 0.
+    pub(crate) fn masked_fill(&mut self, mask: &Tensor<u8>, q: i32) -> Result<()> {
+        match self {
+            IntTensor::U8(t) => t.masked_fill(mask, q as u8),
+            IntTensor::I8(t) => t.masked_fill(mask, q as i8),
+            IntTensor::I32(t) => t.masked_fill(mask, q),
+        }
     }
 
     pub(crate) fn shares_storage_with(&self, other: &IntTensor) -> bool {

@@ -10,6 +10,8 @@ use crate::quantizer::Quantizer;
 use crate::serial::{scales_are_single, zero_points_vanish};
 use crate::tensor::Tensor;
 
+mod gather;
+mod index;
 mod views;
 
 /// A quantized tensor: `x = (q − z) · s`, per tensor or per channel, over shared strided storage.

@@ -149,6 +149,22 @@ impl Quantizer {
         }
     }
 
+    /// The map after the slices at `indices` of dimension `dim` were taken.
+    pub(crate) fn gathered(&self, dim: usize, indices: &[usize]) -> Quantizer {
+        match self {
+            Quantizer::PerChannel {
+                scales,
+                zero_points,
+                axis,
+            } if *axis == dim => Quantizer::PerChannel {
+                scales: indices.iter().map(|&i| scales[i]).collect(),
+                zero_points: indices.iter().map(|&i| zero_points[i]).collect(),
+                axis: *axis,
+            },
+            other => other.clone(),
+        }
+    }
+
     /// The map after dimension `dim` was dropped at `index`. A selected channel becomes per tensor.
     pub(crate) fn selected(&self, dim: usize, index: usize) -> Quantizer {
         match self {
@@ -207,6 +223,11 @@ impl Quantizer {
                 from: from.to_vec(),
                 to: to.to_vec(),
             })
+    }
+
+    /// The same channels along another axis.
+    pub(crate) fn moved_to(&self, axis: usize) -> Quantizer {
+        self.with_axis(|_| axis)
     }
 
     fn with_axis(&self, f: impl FnOnce(usize) -> usize) -> Quantizer {

@@ -12,15 +12,19 @@ use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::layout::{Layout, MemoryFormat};
 
+mod gather;
+mod index;
 mod views;
 
+pub(crate) use gather::{check_flip, leading_ones, repeated};
+pub(crate) use index::expanded;
 pub(crate) use views::{flattened, swapped};
 
 mod sealed {
     pub trait Sealed {}
 }
 
-/// A type that tensors hold: `f32`, the integers of quantized tensors, and `i64` for indices.
+/// A type that tensors hold: `f32`, 16-bit floats, the integers of quantized tensors, and `i64` for indices.
 pub trait Element:
     Pod + PartialOrd + Default + Send + Sync + std::fmt::Debug + std::fmt::Display + sealed::Sealed
 {
@@ -34,7 +38,7 @@ macro_rules! elements {
         impl Element for $t { const NAME: &'static str = $name; }
     )*};
 }
-elements!(f32 => "float32", u8 => "uint8", i8 => "int8", i32 => "int32", i64 => "int64");
+elements!(f32 => "float32", half::f16 => "float16", u8 => "uint8", i8 => "int8", i32 => "int32", i64 => "int64");
 
 /// A dense or strided array of `T`, `f32` unless said otherwise.
 ///

@@ -1,49 +1,13 @@
 //! Properties on random tensors: every chain of views equals the same chain on a plain list of values,
 //! in files and through quantization too.
 
+mod common;
+
+use common::Model;
 use proptest::prelude::*;
 use qtensor_core::{
     DType, MemoryFormat, Quantizer, Tensor, quantize_per_channel, quantize_per_tensor,
 };
-
-/// The naive model: a shape and the values in logical order.
-#[derive(Clone, Debug, PartialEq)]
-struct Model {
-    shape: Vec<usize>,
-    values: Vec<f32>,
-}
-
-impl Model {
-    fn counted(shape: &[usize]) -> Model {
-        let n: usize = shape.iter().product();
-        Model {
-            shape: shape.to_vec(),
-            values: (0..n).map(|i| i as f32).collect(),
-        }
-    }
-
-    fn at(&self, index: &[usize]) -> f32 {
-        let flat = index.iter().zip(&self.shape).fold(0, |f, (i, n)| f * n + i);
-        self.values[flat]
-    }
-
-    /// A new model whose element at each index comes from another index of this one.
-    fn gather(&self, shape: Vec<usize>, from: impl Fn(&[usize]) -> Vec<usize>) -> Model {
-        let n: usize = shape.iter().product();
-        let values = (0..n)
-            .map(|flat| {
-                let mut index = vec![0; shape.len()];
-                let mut rest = flat;
-                for dim in (0..shape.len()).rev() {
-                    index[dim] = rest % shape[dim];
-                    rest /= shape[dim];
-                }
-                self.at(&from(&index))
-            })
-            .collect();
-        Model { shape, values }
-    }
-}
 
 /// One step of a chain, its numbers to be reduced to the shape at hand.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use crate::quantizer::Quantizer;
 use crate::tensor::{flattened, swapped};
 
 impl QTensor {
-    fn rebuilt(&self, ints: IntTensor, quantizer: Quantizer) -> QTensor {
+    pub(super) fn rebuilt(&self, ints: IntTensor, quantizer: Quantizer) -> QTensor {
         debug_assert!(
             quantizer
                 .validate("view", ints.dtype(), ints.layout().shape())
@@ -45,11 +45,14 @@ impl QTensor {
     /// # Errors
     /// [`ShapeMismatch`](crate::Error::ShapeMismatch), [`ChannelAxisLost`](crate::Error::ChannelAxisLost).
     pub fn reshape(&self, shape: &[usize]) -> Result<QTensor> {
+        self.reshape_for("reshape", shape)
+    }
+
+    /// [`reshape`](Self::reshape) on behalf of another operation, which errors name.
+    pub(crate) fn reshape_for(&self, operation: &'static str, shape: &[usize]) -> Result<QTensor> {
         let ints = self.ints.reshape(shape)?;
-        Ok(self.rebuilt(
-            ints,
-            self.quantizer.reshaped("reshape", self.shape(), shape)?,
-        ))
+        let quantizer = self.quantizer.reshaped(operation, self.shape(), shape)?;
+        Ok(self.rebuilt(ints, quantizer))
     }
 
     /// Merges the dimensions from `start` on into one, copying if it must.
@@ -57,7 +60,7 @@ impl QTensor {
     /// # Errors
     /// [`NoSuchDim`](crate::Error::NoSuchDim), [`ChannelAxisLost`](crate::Error::ChannelAxisLost).
     pub fn flatten(&self, start: usize) -> Result<QTensor> {
-        self.reshape(&flattened(self.layout(), start)?)
+        self.reshape_for("flatten", &flattened(self.layout(), start)?)
     }
 
     /// Dimensions in a new order, without a copy; a channel axis moves along.

@@ -25,6 +25,11 @@ impl<T: Element> Tensor<T> {
         }
     }
 
+    /// [`reshape`](Self::reshape) on behalf of another operation. (No error of it needs the name.)
+    pub(crate) fn reshape_for(&self, _: &'static str, shape: &[usize]) -> Result<Tensor<T>> {
+        self.reshape(shape)
+    }
+
     /// Dimensions in a new order, without a copy.
     ///
     /// # Errors
