@@ -117,6 +117,14 @@ pub enum Error {
         /// The names that exist.
         known: String,
     },
+    /// No preset of this name has this version.
+    #[error("the qconfig {preset:?} has no version {version}; there are 0 and 1")]
+    UnknownVersion {
+        /// The name.
+        preset: String,
+        /// The version asked for.
+        version: u32,
+    },
     /// An error of the rounding in a fake-quant, or of its gradients.
     #[error(transparent)]
     Grad(#[from] qgrad::Error),

@@ -53,6 +53,18 @@ impl ObserverFactory {
     }
 }
 
+/// Equal factories make observers of the same type with the same settings.
+impl PartialEq for ObserverFactory {
+    fn eq(&self, other: &ObserverFactory) -> bool {
+        if Arc::ptr_eq(&self.make, &other.make) {
+            return true;
+        }
+        // What a fresh observer prints is all that it was made with.
+        let (a, b) = (self.build(), other.build());
+        a.as_any().type_id() == b.as_any().type_id() && format!("{a:?}") == format!("{b:?}")
+    }
+}
+
 impl fmt::Debug for ObserverFactory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ObserverFactory({})", self.name)

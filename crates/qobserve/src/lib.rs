@@ -10,6 +10,7 @@ mod histogram;
 mod min_max;
 mod observer;
 mod passive;
+pub mod presets;
 mod qconfig;
 mod ranges;
 mod run_time;
@@ -35,6 +36,6 @@ pub use min_max::{
 };
 pub use observer::Observer;
 pub use passive::{NoopObserver, PlaceholderObserver, RecordingObserver};
-pub use qconfig::QConfig;
+pub use qconfig::{ENGINES, QConfig, get_default_qat_qconfig, get_default_qconfig, qconfig_equals};
 pub use run_time::{DynamicQuantObserver, Float16Observer, FloatQParamsObserver, QuantType};
 pub use settings::Settings;

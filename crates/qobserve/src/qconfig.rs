@@ -1,18 +1,19 @@
 //! `QConfig`: which observers watch activations and weights, with PyTorch's presets and our own.
 
+mod engines;
+mod pytorch;
+
 use qtensor_core::QScheme;
 
-use crate::builder::Buildable;
 use crate::error::{Error, Result};
 use crate::factory::ObserverFactory;
-use crate::fake_quant::{FakeQuantize, FusedMovingAvgObsFakeQuantize, LearnableFakeQuantize};
-use crate::histogram::HistogramObserver;
-use crate::min_max::{
-    MinMaxObserver, MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver,
-    PerChannelMinMaxObserver,
-};
-use crate::observer::Observer;
+use crate::fake_quant::LearnableFakeQuantize;
+use crate::min_max::MinMaxObserver;
+use crate::presets;
 use crate::settings::Settings;
+
+pub use engines::{ENGINES, get_default_qat_qconfig, get_default_qconfig};
+pub use pytorch::qconfig_equals;
 
 /// The observers of a module: one for its output, one for its weight.
 ///
@@ -35,7 +36,9 @@ use crate::settings::Settings;
 /// | [`fbgemm_qat`](Self::fbgemm_qat) | fused moving average, 0..127 | fused moving average, per channel |
 /// | [`qnnpack_qat`](Self::qnnpack_qat) | fused moving average, 0..255 | fused moving average, per tensor |
 /// | [`lsq`](Self::lsq) | fused moving average, 0..255 | learned scales, per channel |
-#[derive(Clone, Debug)]
+///
+/// Two configurations are equal if their factories make the same observers with the same settings.
+#[derive(Clone, Debug, PartialEq)]
 pub struct QConfig {
     /// Makes the observers of outputs.
     pub activation: ObserverFactory,
@@ -66,8 +69,8 @@ impl QConfig {
     /// of its kernels saturate. Ours are exact on every CPU, and a full range halves the rounding error.
     pub fn x86() -> QConfig {
         QConfig {
-            activation: histogram(false),
-            weight: weight_per_channel(),
+            activation: presets::histogram(false),
+            weight: presets::default_per_channel_weight_observer(),
         }
     }
 
@@ -75,8 +78,8 @@ impl QConfig {
     #[doc(alias = "get_default_qconfig")]
     pub fn fbgemm() -> QConfig {
         QConfig {
-            activation: histogram(true),
-            weight: weight_per_channel(),
+            activation: presets::histogram(true),
+            weight: presets::default_per_channel_weight_observer(),
         }
     }
 
@@ -88,16 +91,16 @@ impl QConfig {
     /// PyTorch's preset for QNNPACK: the full range, weights per tensor.
     pub fn qnnpack() -> QConfig {
         QConfig {
-            activation: histogram(false),
-            weight: weight_per_tensor(),
+            activation: presets::histogram(false),
+            weight: presets::default_weight_observer(),
         }
     }
 
     /// PyTorch's `default_qconfig`: min/max in 0..127, weights per tensor.
     pub fn default_qconfig() -> QConfig {
         QConfig {
-            activation: ObserverFactory::of::<MinMaxObserver>(Settings::activations(true)),
-            weight: weight_per_tensor(),
+            activation: presets::default_observer(),
+            weight: presets::default_weight_observer(),
         }
     }
 
@@ -105,7 +108,7 @@ impl QConfig {
     pub fn minmax() -> QConfig {
         QConfig {
             activation: ObserverFactory::of::<MinMaxObserver>(Settings::activations(false)),
-            weight: weight_per_channel(),
+            weight: presets::default_per_channel_weight_observer(),
         }
     }
 
@@ -120,10 +123,9 @@ impl QConfig {
             averaging_constant: 1.0,
             ..Settings::weights(QScheme::PerChannelSymmetric)
         };
-        let weight = ObserverFactory::of::<MovingAveragePerChannelMinMaxObserver>(weight);
         QConfig {
-            activation: fused(Settings::activations(false)),
-            weight: FakeQuantize::factory(weight),
+            activation: presets::fused(Settings::activations(false)),
+            weight: presets::averaged(weight),
         }
     }
 
@@ -131,23 +133,23 @@ impl QConfig {
     #[doc(alias = "default_qat_qconfig_v2")]
     pub fn fbgemm_qat() -> QConfig {
         QConfig {
-            activation: fused(Settings::activations(true)),
-            weight: fused(Settings::weights(QScheme::PerChannelSymmetric)),
+            activation: presets::fused(Settings::activations(true)),
+            weight: presets::fused(Settings::weights(QScheme::PerChannelSymmetric)),
         }
     }
 
     /// PyTorch's default for training for QNNPACK: activations in 0..255, weights per tensor.
     pub fn qnnpack_qat() -> QConfig {
         QConfig {
-            activation: fused(Settings::activations(false)),
-            weight: fused(Settings::weights(QScheme::PerTensorSymmetric)),
+            activation: presets::fused(Settings::activations(false)),
+            weight: presets::fused(Settings::weights(QScheme::PerTensorSymmetric)),
         }
     }
 
     /// [`x86_qat`](Self::x86_qat) with learned weight scales (LSQ).
     pub fn lsq() -> QConfig {
         QConfig {
-            weight: LearnableFakeQuantize::factory(weight_per_channel()),
+            weight: LearnableFakeQuantize::factory(presets::default_per_channel_weight_observer()),
             ..QConfig::x86_qat()
         }
     }
@@ -187,29 +189,4 @@ impl Default for QConfig {
     fn default() -> QConfig {
         QConfig::x86()
     }
-}
-
-fn histogram(reduce_range: bool) -> ObserverFactory {
-    ObserverFactory::of::<HistogramObserver>(Settings::activations(reduce_range))
-}
-
-/// Fused fake-quants with averaged ranges, per tensor or per channel as the scheme says.
-fn fused(settings: Settings) -> ObserverFactory {
-    let observer: Box<dyn Observer> = match settings.qscheme.is_per_channel() {
-        true => Box::new(MovingAveragePerChannelMinMaxObserver::with_settings(
-            settings,
-        )),
-        false => Box::new(MovingAverageMinMaxObserver::with_settings(settings)),
-    };
-    FusedMovingAvgObsFakeQuantize::around(observer, settings)
-}
-
-fn weight_per_channel() -> ObserverFactory {
-    let settings = Settings::weights(QScheme::PerChannelSymmetric);
-    ObserverFactory::of::<PerChannelMinMaxObserver>(settings)
-}
-
-fn weight_per_tensor() -> ObserverFactory {
-    let settings = Settings::weights(QScheme::PerTensorSymmetric);
-    ObserverFactory::of::<MinMaxObserver>(settings)
 }

@@ -104,11 +104,24 @@ watches_nothing!(Float16Observer, "Float16Observer", DType::QInt8);
 watches_nothing!(FloatQParamsObserver, "FloatQParamsObserver", DType::QUInt8);
 
 impl DynamicQuantObserver {
-    fn factory(self) -> ObserverFactory {
+    pub(crate) fn factory(self) -> ObserverFactory {
         let name = format!(
             "DynamicQuantObserver: per_tensor={}, reduce_range={}",
             self.per_tensor, self.reduce_range
         );
+        ObserverFactory::new(name, move || Box::new(self))
+    }
+}
+
+impl Float16Observer {
+    pub(crate) fn factory() -> ObserverFactory {
+        ObserverFactory::new("Float16Observer", || Box::new(Float16Observer))
+    }
+}
+
+impl FloatQParamsObserver {
+    pub(crate) fn factory(self) -> ObserverFactory {
+        let name = format!("FloatQParamsObserver: four_bits={}", self.four_bits);
         ObserverFactory::new(name, move || Box::new(self))
     }
 }
@@ -152,7 +165,7 @@ impl QConfig {
     pub fn float16_dynamic_qconfig() -> QConfig {
         QConfig {
             activation: DynamicQuantObserver::default().factory(),
-            weight: ObserverFactory::new("Float16Observer", || Box::new(Float16Observer)),
+            weight: Float16Observer::factory(),
         }
     }
 
@@ -170,7 +183,7 @@ impl QConfig {
     pub fn quant_type(&self) -> QuantType {
         if self.float_qparams().is_some() {
             QuantType::WeightOnly
-        } else if self.dynamic_quant().is_some() {
+        } else if self.dynamic_quant().is_some() || self.is_float16() {
             QuantType::Dynamic
         } else {
             QuantType::Static
@@ -203,10 +216,9 @@ fn stands_in<O: Copy + 'static>(factory: &ObserverFactory) -> Option<O> {
 }
 
 fn weight_only(observer: FloatQParamsObserver) -> QConfig {
-    let name = format!("FloatQParamsObserver: four_bits={}", observer.four_bits);
     QConfig {
         activation: QConfig::dynamic().activation,
-        weight: ObserverFactory::new(name, move || Box::new(observer)),
+        weight: observer.factory(),
     }
 }
 

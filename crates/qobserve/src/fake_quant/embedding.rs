@@ -11,6 +11,7 @@ use crate::observer::Observer;
 use crate::passive::NoopObserver;
 use crate::qconfig::QConfig;
 use crate::scan::channel_extremes;
+use crate::state;
 
 /// Rounds each row of a table to 8 or 4 bits: `s = (max − min) / (2^bits − 1)`, 1 where that is at most `2^-23`, and
 /// `z = −min / s`, not rounded; then `y = (clamp(rne(x · (1 / s) + z), 0, 2^bits − 1) − z) · s`.
@@ -73,7 +74,8 @@ impl FloatQParamsFakeQuantize {
         ObserverFactory::new(name, move || Box::new(self.clone()))
     }
 
-    fn of_bits(bits: u32) -> ObserverFactory {
+    /// A factory for a number of bits that is known to be sound.
+    pub(crate) fn of_bits(bits: u32) -> ObserverFactory {
         let (qparams, switches) = (None, Switches::default());
         FloatQParamsFakeQuantize {
             bits,
@@ -168,6 +170,38 @@ impl Observer for FloatQParamsFakeQuantize {
 
     fn reset(&mut self) {
         self.qparams = None;
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        state::save_plain(Self::NAME, &(self.bits, self.switches, &self.qparams))
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> Result<()> {
+        type Saved = (u32, Switches, Option<(Vec<f32>, Vec<f32>)>);
+        let (bits, switches, qparams): Saved = state::load_plain(Self::NAME, bytes)?;
+        if bits != self.bits {
+            return Err(Error::SettingsMismatch {
+                operation: "restore",
+                observer: Self::NAME,
+                expected: format!("{} bits", self.bits),
+                actual: format!("{bits} bits"),
+            });
+        }
+        if let Some((scales, zero_points)) = &qparams {
+            let sound = scales.len() == zero_points.len()
+                && scales.iter().all(|s| *s > 0.0 && s.is_finite())
+                && zero_points.iter().all(|z| z.is_finite());
+            if !sound {
+                return Err(Error::Malformed {
+                    observer: Self::NAME,
+                    why:
+                        "scales must be positive and finite, zero points finite, one of each a row"
+                            .into(),
+                });
+            }
+        }
+        (self.switches, self.qparams) = (switches, qparams);
+        Ok(())
     }
 
     fn clone_box(&self) -> Box<dyn Observer> {

@@ -48,11 +48,20 @@ impl FixedQParamsFakeQuantize {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn factory(observer: FixedQParamsObserver) -> Result<ObserverFactory> {
-        let fake_quant = FixedQParamsFakeQuantize::new(observer)?;
-        let name = format!("{}({:?})", Self::NAME, fake_quant.observer);
-        Ok(ObserverFactory::new(name, move || {
-            Box::new(fake_quant.clone())
-        }))
+        Ok(Self::around(
+            FixedQParamsFakeQuantize::new(observer)?.observer,
+        ))
+    }
+
+    /// A factory with qparams that are known to be sound.
+    pub(crate) fn around(observer: FixedQParamsObserver) -> ObserverFactory {
+        let name = format!("{}({observer:?})", Self::NAME);
+        ObserverFactory::new(name, move || {
+            Box::new(FixedQParamsFakeQuantize {
+                observer,
+                switches: Switches::default(),
+            })
+        })
     }
 }
 

@@ -309,8 +309,10 @@ impl Observer for LearnableFakeQuantize {
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
         let learned = self.learned.as_ref().map(|l| {
-            let (scale, zero_point) = (l.scale.untraced(), l.zero_point.untraced());
-            (scale.to_vec(), zero_point.to_vec(), l.axis)
+            // A step may have left a scale that the next forward pass will lift.
+            let scales = l.scale.untraced().to_vec().into_iter();
+            let scales: Vec<f32> = scales.map(|s| s.max(DEFAULT_EPS)).collect();
+            (scales, l.zero_point.untraced().to_vec(), l.axis)
         });
         let inner = self.observer.to_bytes()?;
         let content = (self.switches, self.estimates_left, learned, inner);
