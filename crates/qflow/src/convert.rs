@@ -149,16 +149,7 @@ impl Plan {
             if options.leave_float.iter().any(|n| n == path) {
                 row.outcome = Outcome::Unchanged("left in float as asked".into());
             } else {
-                let output = output_qparams(held, prepared)?;
-                let target = output.map(|output| Target {
-                    weight: &prepared.qconfig().weight,
-                    output,
-                });
-                if let Some(module) =
-                    options
-                        .mapping
-                        .convert(held, prepared.qconfig(), target.as_ref())?
-                {
+                if let Some((module, output)) = converted(held, prepared, &options.mapping)? {
                     if !is_leaf(held) {
                         self.composites.push(path.to_string());
                     }
@@ -170,6 +161,56 @@ impl Plan {
         self.rows.push(row);
         Ok(())
     }
+}
+
+/// Converts the module of one prepared and calibrated place; false if the table has no row for it.
+///
+/// A module that stays float in a place between int8 ones needs stubs around it, which is for the caller to see to.
+///
+/// # Errors
+/// [`Error::NotPrepared`], [`Error::Uncalibrated`], and those of the conversion, with the place; it is as before then.
+///
+/// ```
+/// use qflow::{Mapping, QConfig, calibrate, prepare, swap_module};
+/// use qnn::{Linear, QuantWrapper, Layer, Node, Value};
+/// use qtensor_core::Tensor;
+///
+/// let mut net = QuantWrapper::new(Layer::new(Linear::new(2, 2)?));
+/// prepare(&mut net, QConfig::minmax())?;
+/// calibrate(&net, [Value::from(Tensor::ones(&[1, 2])?)])?;
+/// assert!(swap_module(net.module_mut(), &Mapping::default())?);
+/// assert_eq!(net.module().kind(), "QuantizedLinear");
+/// # Ok::<(), qflow::Error>(())
+/// ```
+pub fn swap_module(place: &mut dyn Place, mapping: &Mapping) -> Result<bool> {
+    let prepared = place.prepared().ok_or(Error::NotPrepared)?;
+    if !is_calibrated(prepared) {
+        return Err(Error::Uncalibrated(vec![place.path().to_string()]));
+    }
+    let module = converted(place.held(), prepared, mapping);
+    let module = module.map_err(|e| e.at(place.path(), place.held().kind()))?;
+    let Some((module, _)) = module else {
+        return Ok(false);
+    };
+    place.put(module)?;
+    place.held_mut().set_training(false);
+    place.set_prepared(None);
+    Ok(true)
+}
+
+/// The module that a calibrated one becomes, and the qparams of its output.
+fn converted(
+    held: &dyn Node,
+    prepared: &Prepared,
+    mapping: &Mapping,
+) -> Result<Option<(Erased, Option<QParams>)>> {
+    let output = output_qparams(held, prepared)?;
+    let target = output.map(|output| Target {
+        weight: &prepared.qconfig().weight,
+        output,
+    });
+    let module = mapping.convert(held, prepared.qconfig(), target.as_ref())?;
+    Ok(module.map(|module| (module, output)))
 }
 
 /// An observer has seen data, or there is none, or only unobserved operations (scalar forms) passed.

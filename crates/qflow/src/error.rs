@@ -91,12 +91,39 @@ pub enum Error {
     /// Fusion of places that are prepared for calibration.
     #[error("fuse: {} are prepared already, and their observers have seen other values; fuse before prepare", list(.0))]
     FuseAfterPrepare(Vec<String>),
+    /// Hooks that watch a value which fusion takes away.
+    #[error(
+        "fuse: hooks watch the values between {}: of {}; a fused module has only a pre-hook before its first place and hooks \
+         behind its last; remove the others first", list(.places), list(.hooked)
+    )]
+    FuseHooked {
+        /// The places of the chain.
+        places: Vec<String>,
+        /// Those with such hooks.
+        hooked: Vec<String>,
+    },
     /// A file for another model.
     #[error("the file is for another model: {}", mismatch(.missing, .unexpected))]
     OtherModel {
         /// Keys of the model that the file lacks.
         missing: Vec<String>,
         /// Keys of the file that the model lacks.
+        unexpected: Vec<String>,
+    },
+    /// A file of a prepared model for a model that was prepared otherwise, or not at all.
+    #[error("the file holds calibration of other places: {}", preparation(.unprepared, .uncalibrated))]
+    OtherPreparation {
+        /// Places that are prepared in the file alone.
+        unprepared: Vec<String>,
+        /// Places that are prepared in the model alone.
+        uncalibrated: Vec<String>,
+    },
+    /// States of observers that do not match the model's.
+    #[error("the observers' states do not match the model's observers: {}", mismatch(.missing, .unexpected))]
+    ObserverStates {
+        /// Observers of the model without a state.
+        missing: Vec<String>,
+        /// States without an observer.
         unexpected: Vec<String>,
     },
     /// Weights that do not match the model's names.
@@ -124,6 +151,14 @@ pub enum Error {
         key: String,
         /// The file's type.
         actual: String,
+    },
+    /// A part of a quantized weight that does not fit.
+    #[error("{key} {what}")]
+    QuantizedWeight {
+        /// The key.
+        key: String,
+        /// What is wrong with it, with the numbers.
+        what: String,
     },
     /// A weight file that does not parse.
     #[error("{path}: {message}")]
@@ -229,6 +264,24 @@ fn are(places: usize) -> String {
     } else {
         format!("{places} places are")
     }
+}
+
+fn preparation(unprepared: &[String], uncalibrated: &[String]) -> String {
+    let mut parts = Vec::new();
+    if !unprepared.is_empty() {
+        let advice = "prepare the model as the saved one was, then load";
+        parts.push(format!(
+            "{} are not prepared in the model; {advice}",
+            list(unprepared)
+        ));
+    }
+    if !uncalibrated.is_empty() {
+        parts.push(format!(
+            "{} are prepared in the model alone",
+            list(uncalibrated)
+        ));
+    }
+    parts.join("; ")
 }
 
 fn mismatch(missing: &[String], unexpected: &[String]) -> String {

@@ -8,18 +8,20 @@ use qgrad::trace::{self, Event};
 use qnn::{Erased, Flow, Identity, Module, Node, erase, is_leaf, name_places, paths, walk};
 
 use crate::error::{Error, Result};
+use crate::hooks;
 use crate::patterns::{Pattern, Purpose, patterns};
 use crate::swap::put_all;
 
 /// Fuses chains of places given by their dotted names, first to last.
 ///
 /// The fused module goes into the first place of a chain, an [`Identity`] into the others; the model's own
-/// `forward` stays as it is. Batch norms are folded with their running statistics. Nothing changes unless all
-/// chains can be fused. A linear layer and its batch norm must be used on `(N, C)` values, which names alone cannot
+/// `forward` stays as it is. Batch norms are folded with their running statistics. Hooks behind the last place of a
+/// chain move behind the fused module. Nothing changes unless all chains can be fused. A linear layer and its batch norm must be used on `(N, C)` values, which names alone cannot
 /// show; [`fuse_all`] checks it.
 ///
 /// # Errors
-/// [`Error::UnknownPlaces`], [`Error::NotFusable`], [`Error::FuseChannels`], [`Error::FuseAfterPrepare`].
+/// [`Error::UnknownPlaces`], [`Error::NotFusable`], [`Error::FuseChannels`], [`Error::FuseAfterPrepare`],
+/// [`Error::FuseHooked`].
 ///
 /// ```
 /// use qflow::fuse_modules;
@@ -86,7 +88,7 @@ fn fuse_named(model: &mut dyn Node, chains: &[&[&str]], purpose: Purpose) -> Res
 /// forward pass; returns the chains.
 ///
 /// Two places are fused only if the value between them has no other user: not a second module, not an
-/// operation of the model's own, not the model's output. Places that run more than once in the pass are left alone.
+/// operation of the model's own, not a hook, not the model's output. Places that run more than once in the pass are left alone.
 ///
 /// # Errors
 /// Those of the forward pass and of [`fuse_modules`].
@@ -155,6 +157,8 @@ struct Pass {
     calls: Vec<Call>,
     /// Who used each value: a leaf place, or a label for everything else.
     users: BTreeMap<VarId, BTreeSet<String>>,
+    /// Places whose hooks see what goes in, and those whose hooks see what goes out.
+    hooked: (BTreeSet<String>, BTreeSet<String>),
 }
 
 impl Pass {
@@ -168,6 +172,7 @@ impl Pass {
         let mut pass = Pass {
             calls: Vec::new(),
             users: BTreeMap::new(),
+            hooked: hooks::watched(model),
         };
         let mut open: Vec<(String, Vec<VarId>)> = Vec::new();
         for (number, event) in events.iter().enumerate() {
@@ -222,6 +227,9 @@ impl Pass {
         let users = self.users.get(value)?;
         let next = users.iter().next().filter(|_| users.len() == 1)?;
         let next = self.only_call(next)?;
+        if self.hooked.1.contains(place) || self.hooked.0.contains(&next.place) {
+            return None;
+        }
         (next.inputs.as_slice() == [*value]).then_some(next.place.as_str())
     }
 
@@ -283,6 +291,7 @@ fn apply(model: &mut dyn Node, chains: &[Vec<String>], purpose: Purpose) -> Resu
     name_places(model);
     let patterns = patterns(purpose);
     refuse_prepared(model, chains)?;
+    refuse_hooked(model, chains)?;
     let mut swaps: BTreeMap<String, Erased> = BTreeMap::new();
     {
         let nodes = held_nodes(model);
@@ -303,7 +312,29 @@ fn apply(model: &mut dyn Node, chains: &[Vec<String>], purpose: Purpose) -> Resu
             }
         }
     }
-    put_all(model, swaps)
+    put_all(model, swaps)?;
+    hooks::move_to_first(model, chains);
+    Ok(())
+}
+
+/// Hooks within a chain would have nothing to see.
+fn refuse_hooked(model: &dyn Node, chains: &[Vec<String>]) -> Result<()> {
+    let (before, after) = hooks::watched(model);
+    for chain in chains {
+        let inside = |(i, name): (usize, &String)| {
+            let within =
+                (i > 0 && before.contains(name)) || (i + 1 < chain.len() && after.contains(name));
+            within.then(|| name.clone())
+        };
+        let hooked: Vec<String> = chain.iter().enumerate().filter_map(inside).collect();
+        if !hooked.is_empty() {
+            return Err(Error::FuseHooked {
+                places: chain.clone(),
+                hooked,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Observers of prepared places have seen the values of the unfused modules.

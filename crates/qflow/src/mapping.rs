@@ -3,7 +3,7 @@
 //! `prepare` and `convert` read this table and know no module by name. A module of your own joins with one
 //! row, [`Mapping::with`].
 
-use std::any::{Any, TypeId};
+use std::any::{Any, TypeId, type_name};
 
 use qnn::quantized::QParams;
 use qnn::{
@@ -26,22 +26,37 @@ pub struct Target<'a> {
 type Convert =
     Box<dyn Fn(&dyn Node, &QConfig, Option<&Target<'_>>) -> Result<Option<Erased>> + Send + Sync>;
 
+type Observed = Box<dyn Fn(&dyn Node, &QConfig) -> Result<Option<Erased>> + Send + Sync>;
+
 struct Row {
     from: TypeId,
+    name: &'static str,
     quant_type: QuantType,
     observed: bool,
     convert: Convert,
 }
 
+/// A module that observes itself, which preparation puts in place of a float one.
+struct CustomRow {
+    from: TypeId,
+    to: TypeId,
+    name: &'static str,
+    observe: Observed,
+}
+
 /// Rows from float module types, and the type of quantization that a place's configuration asks for, to conversions.
 pub struct Mapping {
     rows: Vec<Row>,
+    customs: Vec<CustomRow>,
 }
 
 impl Mapping {
     /// A table without rows.
     pub fn empty() -> Mapping {
-        Mapping { rows: Vec::new() }
+        Mapping {
+            rows: Vec::new(),
+            customs: Vec::new(),
+        }
     }
 
     /// The static int8 table: convolutions, linear layers and batch norms, plain and fused, functionals, stubs,
@@ -156,6 +171,7 @@ impl Mapping {
     ) -> Mapping {
         self.rows.push(Row {
             from: TypeId::of::<M>(),
+            name: type_name::<M>(),
             quant_type: QuantType::Static,
             observed: true,
             convert: Box::new(move |node, _, target| {
@@ -200,6 +216,7 @@ impl Mapping {
     ) -> Mapping {
         self.rows.push(Row {
             from: TypeId::of::<M>(),
+            name: type_name::<M>(),
             quant_type,
             observed: false,
             convert: Box::new(move |node, qconfig, _| {
@@ -210,6 +227,75 @@ impl Mapping {
             }),
         });
         self
+    }
+
+    /// Adds a module of one's own that observes itself: `prepare` puts what `from_float` makes of an `F` in its place, calibration
+    /// runs that, and `convert` puts what `from_observed` makes of it there.
+    ///
+    /// No observer goes to the place. Places within the observed module are prepared as others are, and `from_observed` finds
+    /// what calibration gathered in them.
+    #[doc(alias = "float_to_observed_custom_module_class")]
+    #[doc(alias = "observed_to_quantized_custom_module_class")]
+    pub fn with_custom<F: Module, O: Module<Input = F::Input, Output = F::Output>>(
+        mut self,
+        from_float: impl Fn(&F, &QConfig) -> Result<O> + Send + Sync + 'static,
+        from_observed: impl Fn(&O, &QConfig) -> Result<Erased> + Send + Sync + 'static,
+    ) -> Mapping {
+        self.customs.push(CustomRow {
+            from: TypeId::of::<F>(),
+            to: TypeId::of::<O>(),
+            name: type_name::<F>(),
+            observe: Box::new(
+                move |node, qconfig| match (node as &dyn Any).downcast_ref::<F>() {
+                    Some(module) => Ok(Some(erase(from_float(module, qconfig)?))),
+                    None => Ok(None),
+                },
+            ),
+        });
+        self.with_row(QuantType::Static, from_observed)
+    }
+
+    /// This table with the rows of another, which win.
+    #[doc(alias = "get_combined_dict")]
+    pub fn combined(mut self, additional: Mapping) -> Mapping {
+        self.rows.extend(additional.rows);
+        self.customs.extend(additional.customs);
+        self
+    }
+
+    /// The rows: the name of a module's type, the type of quantization, and whether its output is observed for it.
+    pub fn rows(&self) -> impl Iterator<Item = (String, QuantType, bool)> {
+        let row = |row: &Row| (short_name(row.name), row.quant_type, row.observed);
+        self.rows.iter().map(row)
+    }
+
+    /// The names of the float types that preparation replaces by modules that observe themselves.
+    pub fn customs(&self) -> impl Iterator<Item = String> {
+        self.customs.iter().map(|row| short_name(row.name))
+    }
+
+    /// Whether a row converts modules of type `M` by that type of quantization.
+    #[doc(alias = "get_static_quant_module_class")]
+    #[doc(alias = "get_dynamic_quant_module_class")]
+    pub fn has<M: Module>(&self, quant_type: QuantType) -> bool {
+        let (id, mut rows) = (TypeId::of::<M>(), self.rows.iter());
+        rows.any(|row| row.from == id && row.quant_type == quant_type)
+    }
+
+    /// The module that observes itself in place of this one, if there is such a row.
+    pub(crate) fn custom(&self, node: &dyn Node, qconfig: &QConfig) -> Result<Option<Erased>> {
+        let id = node.type_id();
+        let row = self.customs.iter().rev().find(|row| row.from == id);
+        match row.filter(|_| qconfig.quant_type() == QuantType::Static) {
+            Some(row) => (row.observe)(node, qconfig),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether places within this module are prepared although it is converted as one.
+    pub(crate) fn observes_within(&self, node: &dyn Node) -> bool {
+        let id = node.type_id();
+        self.customs.iter().any(|row| row.to == id)
     }
 
     fn row(&self, node: &dyn Node, quant_type: QuantType) -> Option<&Row> {
@@ -250,5 +336,19 @@ impl Default for Mapping {
         Mapping::static_int8()
             .with_all_dynamic()
             .with_all_weight_only()
+    }
+}
+
+/// `qnn::float::conv::Conv<2>` becomes `Conv2d`.
+pub(crate) fn short_name(full: &str) -> String {
+    let (base, inner) = match full.split_once('<') {
+        Some((base, inner)) => (base, inner.strip_suffix('>').unwrap_or(inner)),
+        None => (full, ""),
+    };
+    let last = base.rsplit("::").next().unwrap_or(base);
+    match inner {
+        "" => last.to_string(),
+        "1" | "2" | "3" => format!("{last}{inner}d"),
+        module => format!("{last}<{}>", short_name(module)),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A file holds canonical weights, never packed ones, so it is the same bytes on every CPU. To load it, make the
 //! model as for training and call [`load`]: places whose modules were swapped before saving are swapped
-//! again by the kind that the file names.
+//! again by the kind that the file names. A model that is prepared and not converted is saved with the states of its observers;
+//! it is loaded into one that was fused and prepared in the same way, and goes on from there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,6 +12,7 @@ use qnn::{Erased, Node, State, is_leaf, name_places, walk, walk_mut};
 use qtensor_core::container::{self, Kind};
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::Calibration;
 use crate::error::{Error, Result};
 use crate::fit::check_fit;
 use crate::loaders::{restore, restores};
@@ -28,7 +30,8 @@ struct Record {
 /// The file's bytes.
 ///
 /// # Errors
-/// [`qtensor_core::Error::Malformed`] if a state cannot be encoded or two places have the same name.
+/// [`qtensor_core::Error::Malformed`] if a state cannot be encoded or two places have the same name; an observer of one's own
+/// that does not save its state.
 pub fn to_bytes(model: &dyn Node) -> Result<Vec<u8>> {
     let mut records = Vec::new();
     walk(model, &mut |path, node| {
@@ -43,26 +46,59 @@ pub fn to_bytes(model: &dyn Node) -> Result<Vec<u8>> {
         }
     });
     unique(&records)?;
-    let content = postcard::to_stdvec(&records).map_err(|e| malformed(e.to_string()))?;
+    let mut content = postcard::to_stdvec(&records).map_err(|e| malformed(e.to_string()))?;
+    if let Some(calibration) = Calibration::of(model)? {
+        let more = postcard::to_stdvec(&calibration).map_err(|e| malformed(e.to_string()))?;
+        content.extend(more);
+    }
     Ok(container::seal(Kind::Model, &content))
 }
 
-/// Saves a model to one file, atomically.
+/// Saves a model to one file, atomically: float, prepared, in training, or converted.
+///
+/// Of a prepared model all observers and fake-quants are saved, so that calibration or training can go on after loading as if
+/// it had not been interrupted. An optimizer's state is not part of a model.
 ///
 /// # Errors
-/// Those of the file system, with the path.
+/// Those of the file system, with the path; an observer of one's own that does not save its state.
+///
+/// ```
+/// use qflow::{QConfig, calibrate, convert, load, prepare, save};
+/// use qnn::{DeQuantStub, Linear, QuantStub, Sequential, Value};
+/// use qtensor_core::Tensor;
+///
+/// let prepared = || -> qflow::Result<Sequential> {
+///     let mut net = Sequential::new().push(QuantStub).push(Linear::new(2, 2)?).push(DeQuantStub);
+///     prepare(&mut net, QConfig::x86())?;
+///     Ok(net)
+/// };
+/// let net = prepared()?;
+/// calibrate(&net, [Value::from(Tensor::ones(&[1, 2])?)])?;
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("calibrated.qt");
+/// save(&net, &path)?;
+///
+/// // Later, elsewhere:
+/// let mut resumed = prepared()?;
+/// load(&mut resumed, &path)?;
+/// calibrate(&resumed, [Value::from(Tensor::zeros(&[1, 2])?)])?;
+/// convert(&mut resumed)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn save(model: &dyn Node, path: impl AsRef<Path>) -> Result<()> {
     Ok(container::write_file(path.as_ref(), &to_bytes(model)?)?)
 }
 
-/// Loads a saved model into one of the same structure, float as it was declared or already converted.
+/// Loads a saved model into one of the same structure, float as it was declared, already converted, or, for the file of a
+/// prepared model, prepared with the same configurations.
 ///
 /// Nothing changes unless everything fits.
 ///
 /// # Errors
 /// Those of [`container::open`] for a damaged file; [`Error::OtherModel`] with the keys that differ,
 /// [`Error::OtherKind`], [`Error::WeightShape`] and [`Error::OtherConfig`] with the key and both values;
-/// [`Error::UnknownKind`], and errors of single modules with their place.
+/// [`Error::UnknownKind`], [`Error::OtherPreparation`] and [`Error::ObserverStates`] with the places, and errors of single
+/// modules and observers with their place.
 pub fn load(model: &mut dyn Node, path: impl AsRef<Path>) -> Result<()> {
     from_bytes(model, &container::read_file(path.as_ref())?)
 }
@@ -75,12 +111,7 @@ pub fn from_bytes(model: &mut dyn Node, bytes: &[u8]) -> Result<()> {
     let content = container::open(Kind::Model, bytes)?;
     let (records, rest): (Vec<Record>, _) =
         postcard::take_from_bytes(content).map_err(|e| malformed(e.to_string()))?;
-    if !rest.is_empty() {
-        return Err(malformed(format!(
-            "{} bytes are left over behind the content",
-            rest.len()
-        )));
-    }
+    let calibration = calibration(rest)?;
     name_places(model);
     unique(&records)?;
     check_keys(model, &records)?;
@@ -108,6 +139,9 @@ pub fn from_bytes(model: &mut dyn Node, bytes: &[u8]) -> Result<()> {
             }
         }
     }
+    if let Some(calibration) = &calibration {
+        calibration.check(model)?;
+    }
     put_all(model, swaps)?;
     let mut result = Ok(());
     walk_mut(model, &mut |path, node| {
@@ -117,7 +151,24 @@ pub fn from_bytes(model: &mut dyn Node, bytes: &[u8]) -> Result<()> {
                 .map_err(|e| Error::from(e).at(path, node.kind()));
         }
     });
-    result
+    result?;
+    calibration.map_or(Ok(()), |calibration| calibration.give(model))
+}
+
+/// What is behind the records: nothing, or the calibration of a prepared model.
+fn calibration(rest: &[u8]) -> Result<Option<Calibration>> {
+    if rest.is_empty() {
+        return Ok(None);
+    }
+    let (calibration, rest): (Calibration, _) =
+        postcard::take_from_bytes(rest).map_err(|e| malformed(e.to_string()))?;
+    if rest.is_empty() {
+        return Ok(Some(calibration));
+    }
+    Err(malformed(format!(
+        "{} bytes are left over behind the content",
+        rest.len()
+    )))
 }
 
 /// The module of a record; every entry must be used.

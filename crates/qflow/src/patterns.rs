@@ -6,6 +6,7 @@ use qnn::intrinsic::{ConvBn, Fused, LinearBn1d, Rectified, Rectifier, fold_conv,
 use qnn::{BatchNorm, Conv, Erased, Linear, Module, Node, ReLU, ReLU6, Value, erase};
 
 use crate::error::{Error, Result};
+use crate::mapping::short_name;
 
 type Fuse = Box<dyn Fn(&[&dyn Node]) -> Result<Option<Erased>> + Send + Sync>;
 
@@ -167,19 +168,10 @@ fn both<'a, A: Module, B: Module>(a: &'a dyn Node, b: &'a dyn Node) -> Option<(&
     ))
 }
 
-/// `qnn::float::conv::Conv<2>` becomes `Conv2d`.
+/// The chain in words.
 fn name(types: &[&str]) -> String {
-    let short = |full: &str| {
-        let last = full.rsplit("::").next().unwrap_or(full);
-        last.replace("<1>", "1d")
-            .replace("<2>", "2d")
-            .replace("<3>", "3d")
-    };
-    types
-        .iter()
-        .map(|t| short(t))
-        .collect::<Vec<_>>()
-        .join(" + ")
+    let names: Vec<String> = types.iter().map(|t| short_name(t)).collect();
+    names.join(" + ")
 }
 
 /// Refuses a batch norm of another width than the layer in front.

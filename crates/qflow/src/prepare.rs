@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use qnn::{Node, Prepared, is_leaf, name_places, walk_mut};
+use qnn::{Erased, Node, Prepared, is_leaf, name_places, walk, walk_mut};
 use qobserve::QConfig;
 
 use crate::error::Result;
 use crate::mapping::Mapping;
 use crate::spec::{QConfigSpec, propagate_qconfig};
+use crate::swap::put_all;
 
 /// Attaches observers, so that the forward passes that follow are calibration.
 ///
@@ -21,19 +22,28 @@ pub fn prepare(model: &mut dyn Node, qconfig: impl Into<QConfigSpec>) -> Result<
     prepare_with(model, qconfig, &Mapping::default())
 }
 
-/// As [`prepare`], with a table of one's own.
+/// As [`prepare`], with a table of one's own, which may put modules that observe themselves in place of float ones
+/// ([`Mapping::with_custom`]).
 ///
 /// # Errors
-/// As [`prepare`].
+/// As [`prepare`], and those of making such modules; nothing has changed then.
 pub fn prepare_with(
     model: &mut dyn Node,
     qconfig: impl Into<QConfigSpec>,
     mapping: &Mapping,
 ) -> Result<()> {
     name_places(model);
-    let chosen: BTreeMap<String, Option<QConfig>> = propagate_qconfig(model, &qconfig.into())?
-        .into_iter()
-        .collect();
+    let spec = qconfig.into();
+    let chosen: BTreeMap<_, _> = propagate_qconfig(model, &spec)?.into_iter().collect();
+    let swaps = customs(model, &chosen, mapping)?;
+    let chosen = if swaps.is_empty() {
+        chosen
+    } else {
+        put_all(model, swaps)?;
+        name_places(model);
+        // Rules by type are for the modules that were declared, and places may have appeared.
+        propagate_qconfig(model, &spec)?.into_iter().collect()
+    };
     // A composite with a row of its own is converted as one, so nothing below it is prepared.
     let mut composites: Vec<String> = Vec::new();
     walk_mut(model, &mut |path, node| {
@@ -52,10 +62,32 @@ pub fn prepare_with(
                 None => None,
             }
         });
-        if prepared.is_some() && !leaf {
+        if prepared.is_some() && !leaf && !mapping.observes_within(place.held()) {
             composites.push(path.to_string());
         }
         place.set_prepared(prepared);
     });
     Ok(())
+}
+
+/// The modules that observe themselves, by the places that they will be in.
+fn customs(
+    model: &dyn Node,
+    chosen: &BTreeMap<String, Option<QConfig>>,
+    mapping: &Mapping,
+) -> Result<BTreeMap<String, Erased>> {
+    let (mut swaps, mut result) = (BTreeMap::new(), Ok(()));
+    walk(model, &mut |path, node| {
+        let (Some(place), Some(Some(qconfig)), true) =
+            (node.as_place(), chosen.get(path), result.is_ok())
+        else {
+            return;
+        };
+        match mapping.custom(place.held(), qconfig) {
+            Ok(Some(module)) => drop(swaps.insert(path.to_string(), module)),
+            Ok(None) => {}
+            Err(error) => result = Err(error.at(path, node.kind())),
+        }
+    });
+    result.map(|()| swaps)
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 /// Entries that PyTorch writes and evaluation does not need.
 const IGNORED_SUFFIXES: [&str; 2] = ["num_batches_tracked", "position_ids"];
 
-fn is_ignored(key: &str) -> bool {
+pub(crate) fn is_ignored(key: &str) -> bool {
     IGNORED_SUFFIXES.iter().any(|suffix| key.ends_with(suffix))
 }
 
@@ -40,13 +40,18 @@ pub fn state_dict(model: &dyn Node) -> BTreeMap<String, Tensor> {
 pub fn load_safetensors(model: &mut dyn Node, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let bytes = container::read_file(path)?;
-    load_safetensors_bytes(model, &bytes).map_err(|e| match e {
+    load_safetensors_bytes(model, &bytes).map_err(|e| of_file(path, e))
+}
+
+/// The error with the file's name, if it is about the file.
+pub(crate) fn of_file(path: &Path, error: Error) -> Error {
+    match error {
         Error::Weights { message, .. } => Error::Weights {
             path: path.display().to_string(),
             message,
         },
         other => other,
-    })
+    }
 }
 
 /// As [`load_safetensors`], from bytes.
@@ -143,7 +148,7 @@ pub fn save_safetensors(model: &dyn Node, path: impl AsRef<Path>) -> Result<()> 
     Ok(container::write_file(path.as_ref(), &bytes)?)
 }
 
-fn to_tensor(key: &str, view: &TensorView<'_>) -> Result<Tensor> {
+pub(crate) fn to_tensor(key: &str, view: &TensorView<'_>) -> Result<Tensor> {
     let data = view.data();
     let values: Vec<f32> = match view.dtype() {
         Dtype::F32 => data
@@ -168,7 +173,7 @@ fn to_tensor(key: &str, view: &TensorView<'_>) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, view.shape())?)
 }
 
-fn weights_error(error: &safetensors::SafeTensorError) -> Error {
+pub(crate) fn weights_error(error: &safetensors::SafeTensorError) -> Error {
     Error::Weights {
         path: "safetensors".into(),
         message: error.to_string(),

@@ -9,6 +9,7 @@ pub mod dynamic;
 mod error;
 pub mod float;
 mod functional;
+mod hooks;
 mod init;
 pub mod intrinsic;
 mod module;
@@ -27,6 +28,7 @@ mod stubs;
 pub mod tap;
 mod training;
 mod value;
+mod wrapper;
 
 pub use config::{ConvConfig, ConvGeometry, PoolConfig, Sizes};
 pub use error::{Error, Result};
@@ -39,12 +41,14 @@ pub use float::{
     RecurrentCell, Sigmoid, Softmax, Tanh,
 };
 pub use functional::{Call, FloatFunctional, Operation, QFunctional};
+pub use hooks::{HookHandle, Hooked, Hooks, Replaced};
 pub use init::manual_seed;
 pub use module::{Module, Node, describe, is_leaf, join, name_places, paths, walk, walk_mut};
 pub use parameter::Parameter;
 pub use place::{Erased, Held, Layer, Place, QConfigSetting, erase};
 pub use prepared::Prepared;
 pub use qnn_derive::Module;
+pub use qops::quantized::BagMode;
 pub use recurrent::{
     Gru, Lstm, PackedSequence, RecurrentConfig, RecurrentKind, Rnn, RunSequence, Sequence,
 };
@@ -57,6 +61,7 @@ pub use training::{
     set_quantizing, train, update_bn_stats,
 };
 pub use value::{Flow, Value, ValueKind};
+pub use wrapper::QuantWrapper;
 
 /// The page of the derive macro's crate, which cannot depend on this one to compile it.
 #[cfg(doctest)]

@@ -114,6 +114,11 @@ pub trait Node: Any + Send + Sync {
         let _ = visit;
     }
 
+    /// As [`observers_mut`](Node::observers_mut), without the right to change them.
+    fn observers(&self, visit: &mut dyn FnMut(&str, &dyn Observer)) {
+        let _ = visit;
+    }
+
     /// Keeps the running statistics of batch norms as they are and normalizes with them in training too, or
     /// takes that back.
     #[doc(alias = "freeze_bn_stats")]
@@ -296,6 +301,12 @@ impl<N: Node> Node for Option<N> {
     fn observers_mut(&mut self, visit: &mut dyn FnMut(&str, &mut dyn Observer)) {
         if let Some(node) = self {
             node.observers_mut(visit);
+        }
+    }
+
+    fn observers(&self, visit: &mut dyn FnMut(&str, &dyn Observer)) {
+        if let Some(node) = self {
+            node.observers(visit);
         }
     }
 

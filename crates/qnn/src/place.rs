@@ -9,13 +9,14 @@ use qgrad::trace::{self, Event};
 use qobserve::{Observer, QConfig};
 
 use crate::error::{Error, Result};
+use crate::hooks::{HookHandle, Hooked, Hooks, Replaced};
 use crate::module::{Module, Node};
 use crate::prepared::Prepared;
 use crate::probe;
 use crate::profile;
 use crate::state::State;
 use crate::tap;
-use crate::value::Flow;
+use crate::value::{Flow, Value};
 
 /// A boxed module of one signature: what a place holds.
 pub type Held<I, O> = Box<dyn Module<Input = I, Output = O>>;
@@ -72,6 +73,7 @@ pub struct Layer<M: Module> {
     path: String,
     qconfig: QConfigSetting,
     prepared: Option<Prepared>,
+    hooks: Hooks,
     declared: PhantomData<fn() -> M>,
 }
 
@@ -83,6 +85,7 @@ impl<M: Module> Layer<M> {
             path: String::new(),
             qconfig: QConfigSetting::Inherit,
             prepared: None,
+            hooks: Hooks::default(),
             declared: PhantomData,
         }
     }
@@ -100,12 +103,55 @@ impl<M: Module> Layer<M> {
         (node as &dyn Any).downcast_ref()
     }
 
+    /// Calls `hook` with the values that come in, before the module runs; values that it answers with go in instead.
+    ///
+    /// The hook stays with the place, whatever module comes into it, until its handle removes it.
+    pub fn register_forward_pre_hook(
+        &mut self,
+        hook: impl Fn(Hooked<'_>, &[&Value]) -> Replaced + Send + Sync + 'static,
+    ) -> HookHandle {
+        self.hooks.register_before(hook)
+    }
+
+    /// Calls `hook` with the values that came in and those that go out; values that it answers with go out instead.
+    ///
+    /// It runs behind the place's observer, so calibration sees what the module gave. A place with hooks is never
+    /// skipped by a kernel that computes several places in one.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use qnn::{Layer, Linear};
+    /// use qtensor_core::Tensor;
+    ///
+    /// let mut fc: Layer<Linear> = Linear::new(3, 2)?.into();
+    /// let shapes = Arc::new(Mutex::new(Vec::new()));
+    /// let seen = Arc::clone(&shapes);
+    /// let handle = fc.register_forward_hook(move |_, _, outputs| {
+    ///     seen.lock().unwrap().push(outputs[0].shape().to_vec());
+    ///     Ok(None)
+    /// });
+    /// fc.forward(&Tensor::zeros(&[5, 3])?.into())?;
+    /// handle.remove();
+    /// fc.forward(&Tensor::zeros(&[1, 3])?.into())?;
+    /// assert_eq!(*shapes.lock().unwrap(), [[5, 2]]);
+    /// # Ok::<(), qnn::Error>(())
+    /// ```
+    pub fn register_forward_hook(
+        &mut self,
+        hook: impl Fn(Hooked<'_>, &[&Value], &[&Value]) -> Replaced + Send + Sync + 'static,
+    ) -> HookHandle {
+        self.hooks.register_after(hook)
+    }
+
     /// Runs the module, and shows its output to the attached observer. Where that is a fake-quant, its rounded values
-    /// are the output.
+    /// are the output. Hooks come before the module and behind the observer.
     ///
     /// # Errors
-    /// The module's error, or the observer's (NaN or infinity during calibration), with this place's name.
+    /// The module's error, or the observer's (NaN or infinity during calibration), or a hook's, with this place's name.
     pub fn forward(&self, input: &M::Input) -> Result<M::Output> {
+        let replaced = self.hooks.before(self.hooked(), input);
+        let replaced = replaced.map_err(|e| e.at(&self.path, self.held.kind()))?;
+        let input = replaced.as_ref().unwrap_or(input);
         let tracing = trace::is_recording();
         if tracing {
             trace::push(Event::Enter {
@@ -128,6 +174,8 @@ impl<M: Module> Layer<M> {
                 prepared.pass_by();
             }
         }
+        let output = self.hooks.after(self.hooked(), input, output);
+        let output = output.map_err(|e| e.at(&self.path, self.held.kind()))?;
         let output = tap::pass(&self.path, output)?;
         if tracing {
             trace::push(Event::Exit {
@@ -137,6 +185,13 @@ impl<M: Module> Layer<M> {
             });
         }
         Ok(output)
+    }
+
+    fn hooked(&self) -> Hooked<'_> {
+        Hooked {
+            path: &self.path,
+            module: &*self.held,
+        }
     }
 
     fn compute(&self, input: &M::Input) -> Result<M::Output> {
@@ -188,7 +243,15 @@ pub trait Place {
     ///
     /// # Errors
     /// [`Error::Signature`].
-    fn put(&mut self, module: Erased) -> Result<()>;
+    fn put(&mut self, module: Erased) -> Result<()> {
+        self.replace(module).map(|_| ())
+    }
+
+    /// As [`put`](Place::put), and answers with the module that was there.
+    ///
+    /// # Errors
+    /// [`Error::Signature`].
+    fn replace(&mut self, module: Erased) -> Result<Erased>;
 
     /// The place's own setting.
     fn qconfig(&self) -> &QConfigSetting;
@@ -202,9 +265,18 @@ pub trait Place {
     /// What calibration has gathered, between preparation and conversion.
     fn prepared(&self) -> Option<&Prepared>;
 
-    /// Whether something is shown each output of the place, so that the output must come about.
+    /// As [`prepared`](Place::prepared), mutably.
+    fn prepared_mut(&mut self) -> Option<&mut Prepared>;
+
+    /// The hooks of the place.
+    fn hooks(&self) -> &Hooks;
+
+    /// The hooks of the place, mutably.
+    fn hooks_mut(&mut self) -> &mut Hooks;
+
+    /// Whether something is shown what goes in or out of the place, so that both must come about.
     fn is_watched(&self) -> bool {
-        self.prepared().is_some()
+        self.prepared().is_some() || self.hooks().watch_inputs() || self.hooks().watch_outputs()
     }
 }
 
@@ -241,12 +313,13 @@ impl<M: Module> Place for Layer<M> {
         })
     }
 
-    fn put(&mut self, module: Erased) -> Result<()> {
+    fn replace(&mut self, mut module: Erased) -> Result<Erased> {
         self.accepts(&module)?;
-        if let Ok(held) = module.held.downcast::<Held<M::Input, M::Output>>() {
-            self.held = *held;
+        module.kind = self.held.kind();
+        if let Some(held) = module.held.downcast_mut::<Held<M::Input, M::Output>>() {
+            std::mem::swap(held, &mut self.held);
         }
-        Ok(())
+        Ok(module)
     }
 
     fn qconfig(&self) -> &QConfigSetting {
@@ -263,6 +336,18 @@ impl<M: Module> Place for Layer<M> {
 
     fn prepared(&self) -> Option<&Prepared> {
         self.prepared.as_ref()
+    }
+
+    fn prepared_mut(&mut self) -> Option<&mut Prepared> {
+        self.prepared.as_mut()
+    }
+
+    fn hooks(&self) -> &Hooks {
+        &self.hooks
+    }
+
+    fn hooks_mut(&mut self) -> &mut Hooks {
+        &mut self.hooks
     }
 }
 
@@ -315,6 +400,13 @@ impl<M: Module> Node for Layer<M> {
         self.held.observers_mut(visit);
         if let Some(observer) = self.prepared.as_mut().and_then(Prepared::observer_mut) {
             visit("activation_post_process", observer);
+        }
+    }
+
+    fn observers(&self, visit: &mut dyn FnMut(&str, &dyn Observer)) {
+        self.held.observers(visit);
+        if let Some(observer) = self.prepared.as_ref().and_then(Prepared::observer) {
+            visit("activation_post_process", &**observer);
         }
     }
 

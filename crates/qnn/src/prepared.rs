@@ -54,6 +54,11 @@ impl Prepared {
         self.passed_by.load(Ordering::Relaxed)
     }
 
+    /// Sets what [`passed_by`](Self::passed_by) answers, for a state from a file.
+    pub fn set_passed_by(&mut self, passed_by: bool) {
+        *self.passed_by.get_mut() = passed_by;
+    }
+
     /// The observer as a fake-quant, if it is one.
     pub(crate) fn fake_quant_mut(&mut self) -> Option<&mut dyn FakeQuant> {
         self.observer_mut()?.as_fake_quant_mut()

@@ -54,13 +54,13 @@ impl Linear {
     /// # Errors
     /// Those of [`quantize_weight`] and of packing; [`Error::Config`] if `qconfig` is not for dynamic quantization.
     pub fn from_float(linear: &float::Linear, qconfig: &QConfig) -> Result<Linear> {
-        let quant = quant_of(Self::KIND, qconfig)?;
         if qconfig.is_float16() {
             let half = HalfLinear::new(linear.weight(), linear.bias())?;
             return Ok(Linear {
                 weights: Weights::Float16(half),
             });
         }
+        let quant = quant_of(Self::KIND, qconfig)?;
         let weight = quantize_weight(Self::KIND, linear.weight(), &qconfig.weight)?;
         Linear::from_parts(weight, linear.bias().cloned(), quant)
     }

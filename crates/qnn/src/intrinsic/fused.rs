@@ -134,6 +134,10 @@ impl<M: Rectified> Node for Fused<M> {
         self.module.observers_mut(visit);
     }
 
+    fn observers(&self, visit: &mut dyn FnMut(&str, &dyn Observer)) {
+        self.module.observers(visit);
+    }
+
     fn set_bn_frozen(&mut self, frozen: bool) {
         self.module.set_bn_frozen(frozen);
     }

@@ -106,6 +106,10 @@ macro_rules! through_both {
             visit("weight_fake_quant", self.weight_fake_quant.get_mut());
         }
 
+        fn observers(&self, visit: &mut dyn FnMut(&str, &dyn qobserve::Observer)) {
+            visit("weight_fake_quant", &**self.weight_fake_quant.lock());
+        }
+
         fn set_bn_frozen(&mut self, frozen: bool) {
             self.$inner.set_bn_frozen(frozen);
         }
