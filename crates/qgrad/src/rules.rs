@@ -5,6 +5,7 @@
 
 mod activation;
 mod conv;
+mod conv_transpose;
 mod dropout;
 mod elementwise;
 mod embedding;
@@ -18,6 +19,7 @@ mod shape;
 
 pub use activation::{gelu, hardswish, log_softmax, relu6, sigmoid, softmax, tanh};
 pub use conv::conv;
+pub use conv_transpose::conv_transpose;
 pub use dropout::dropout;
 pub use elementwise::{add, add_scalar, clamp, div, mul, mul_scalar, relu, sub};
 pub use embedding::embedding;

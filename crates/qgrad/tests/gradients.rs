@@ -7,7 +7,7 @@
 
 use qgrad::gradcheck::{Tolerance, gradcheck};
 use qgrad::{Result, Var, ops};
-use qops::{ConvSpec, PoolSpec};
+use qops::{ConvSpec, ConvTransposeSpec, PoolSpec};
 use qtensor_core::Tensor;
 
 /// Reproducible values in [-1, 1) that differ from tensor to tensor.
@@ -142,6 +142,35 @@ fn convolutions() -> Result<()> {
             ops::conv(&v[0], &v[1], Some(&v[2]), &spec)
         })?;
         linear_in_each(&[x, w], |v| ops::conv(&v[0], &v[1], None, &spec))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn transposed_convolutions() -> Result<()> {
+    for (x, w, stride, padding, output_padding, dilation, groups) in [
+        (&[2, 3, 3, 4][..], &[3, 4, 1, 1][..], 1, 0, 0, 1, 1),
+        (&[1, 2, 3, 4], &[2, 3, 3, 3], 1, 1, 0, 1, 1),
+        (&[1, 2, 3, 2], &[2, 2, 4, 4], 2, 1, 0, 1, 1),
+        (&[1, 2, 3, 2], &[2, 2, 3, 2], 2, 1, 1, 2, 1),
+        (&[1, 4, 3, 3], &[4, 2, 3, 3], 2, 1, 1, 1, 2),
+        (&[1, 3, 4, 4], &[3, 1, 3, 3], 1, 1, 0, 1, 3),
+        (&[2, 2, 4], &[2, 3, 3], 1, 1, 2, 3, 1),
+        (&[1, 1, 2, 2, 3], &[1, 2, 2, 2, 2], 2, 0, 1, 1, 1),
+    ] {
+        let all = |value: usize| vec![value; x.len() - 2];
+        let spec = ConvTransposeSpec::new(
+            &all(stride),
+            &all(padding),
+            &all(output_padding),
+            &all(dilation),
+            groups,
+        )?;
+        let bias = &[w[1] * groups][..];
+        linear_in_each(&[x, w, bias], |v| {
+            ops::conv_transpose(&v[0], &v[1], Some(&v[2]), &spec)
+        })?;
+        linear_in_each(&[x, w], |v| ops::conv_transpose(&v[0], &v[1], None, &spec))?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod broadcast;
 mod cat;
 mod conv;
 mod conv_grad;
+mod conv_transpose;
 mod depthwise;
 mod elementwise;
 mod embedding;
@@ -42,6 +43,9 @@ pub use broadcast::{broadcast_shape, sum_to};
 pub use cat::cat;
 pub use conv::conv;
 pub use conv_grad::{conv_input_gradient, conv_weight_gradient};
+pub use conv_transpose::{
+    conv_transpose, conv_transpose_input_gradient, conv_transpose_weight_gradient,
+};
 pub use elementwise::{
     add, add_scalar, clamp, clamp_backward, div, mul, mul_scalar, relu, relu_backward, sub,
 };

@@ -8,4 +8,4 @@ pub mod recurrent;
 mod spec;
 
 pub use error::{Error, Result};
-pub use spec::{ConvSpec, PoolSpec};
+pub use spec::{ConvSpec, ConvTransposeSpec, PoolSpec};

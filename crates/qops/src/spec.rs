@@ -3,6 +3,10 @@
 //! One and two spatial dimensions are written as three (depth, height, width) whose missing leading
 //! ones do nothing, so that every operation has one code path for all three ranks.
 
+mod transposed;
+
+pub use transposed::ConvTransposeSpec;
+
 use crate::error::{Error, Result};
 
 /// How a convolution walks over its input.

@@ -26,13 +26,26 @@ pub fn conv_input_gradient(
     let x = Tensor::scalar(0.0).expand(input_shape)?;
     let g = Geometry::new(&x, weight, spec)?;
     check_grad("conv_input_gradient", &g, grad)?;
-    if let Some(turned) = turned_depthwise(&g) {
-        return super::conv(grad, &back_to_front(weight)?, None, &turned);
+    adjoint(&g, grad, weight, None)
+}
+
+/// What a convolution does backwards: a gradient of its output, or the input of a transposed convolution, spread over
+/// its input. A transposed convolution adds a bias to each of the channels there.
+pub(super) fn adjoint(
+    g: &Geometry,
+    grad: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    let spec = &g.spec;
+    if let Some(turned) = turned_depthwise(g) {
+        return super::conv(grad, &back_to_front(weight)?, bias, &turned);
     }
     let (grad, weight) = (grad.contiguous(), weight.contiguous());
     let dy = grad.as_slice().unwrap_or_default();
     let weights = weight.as_slice().unwrap_or_default();
-    Tensor::build(input_shape, MemoryFormat::Contiguous, |out| {
+    let bias = bias.and_then(Tensor::as_slice);
+    Tensor::build(&g.input_shape(), MemoryFormat::Contiguous, |out| {
         let alone = g.batch * spec.groups < parallel::threads();
         let (len, to) = (g.filters * g.output_plane(), g.channels * g.input_plane());
         parallel::jobs(out, to, g.work(), !alone, |job, out| {
@@ -40,7 +53,8 @@ pub fn conv_input_gradient(
             let from = group * g.filters * g.depth();
             let weights = &weights[from..from + g.filters * g.depth()];
             let dy = &dy[job * len..(job + 1) * len];
-            input_group(&g, dy, weights, out, alone)
+            let bias = bias.map(|bias| &bias[group * g.channels..(group + 1) * g.channels]);
+            input_group(g, (dy, weights, bias), out, alone)
         })
     })
 }
@@ -70,22 +84,27 @@ fn back_to_front(weight: &Tensor) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, weight.shape())?)
 }
 
-/// `Wᵀ·dy`, scattered back to where [`im2col`] found the elements.
+/// `Wᵀ·dy`, scattered back to where [`im2col`] found the elements, plus a bias.
 fn input_group(
     g: &Geometry,
-    dy: &[f32],
-    weights: &[f32],
+    (dy, weights, bias): (&[f32], &[f32], Option<&[f32]>),
     out: &mut [f32],
     parallel: bool,
 ) -> Result<()> {
     let (plane, depth) = (g.output_plane(), g.depth());
+    match bias {
+        Some(bias) => {
+            let rows = out.chunks_exact_mut(g.input_plane().max(1));
+            rows.zip(bias).for_each(|(row, &b)| row.fill(b));
+        }
+        None => out.fill(0.0),
+    }
     let weights = Mat::columns(weights, depth);
     if g.is_pointwise() {
         let sizes = [depth, plane, g.filters];
         let dy = Mat::rows(dy, plane);
-        return product(sizes, weights, dy, out, plane, false, parallel);
+        return product(sizes, weights, dy, out, plane, bias.is_some(), parallel);
     }
-    out.fill(0.0);
     for lines in blocks(g) {
         let (start, len) = (lines.start * g.output[2], lines.len() * g.output[2]);
         let mut columns = Buffer::recycled(depth * len * size_of::<f32>());

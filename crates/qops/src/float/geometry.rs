@@ -66,6 +66,13 @@ impl Geometry {
         shape
     }
 
+    /// The input's shape.
+    pub fn input_shape(&self) -> Vec<usize> {
+        let mut shape = vec![self.batch, self.channels * self.spec.groups];
+        shape.extend(&self.input[3 - self.spatial..]);
+        shape
+    }
+
     /// Elements of one input channel.
     pub fn input_plane(&self) -> usize {
         self.input.iter().product()
