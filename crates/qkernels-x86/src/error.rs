@@ -102,6 +102,35 @@ pub enum Error {
         /// The greatest padding allowed.
         limit: usize,
     },
+    /// More output padding than a transposed convolution can have.
+    #[error(
+        "{operation}: output padding {padding} along axis {axis} must be less than {limit}, the greater of stride and \
+         dilation"
+    )]
+    OutputPadding {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The spatial axis: 0 depth, 1 height, 2 width.
+        axis: usize,
+        /// The output padding given.
+        padding: usize,
+        /// What it has to be less than.
+        limit: usize,
+    },
+    /// The padding of a transposed convolution cuts off its whole output.
+    #[error(
+        "{operation}: padding {padding} along axis {axis} cuts off all of an output of {length}"
+    )]
+    Cut {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The spatial axis: 0 depth, 1 height, 2 width.
+        axis: usize,
+        /// The padding given, which is cut off at both ends.
+        padding: usize,
+        /// The length of the output before that.
+        length: usize,
+    },
     /// A product of sizes exceeds the address space.
     #[error("{operation}: the number of elements does not fit the address space")]
     TooLarge {

@@ -26,6 +26,7 @@ mod fork;
 mod gather;
 #[cfg(test)]
 mod guard_tests;
+mod interleave;
 mod isa;
 mod layout;
 mod linear;
@@ -41,6 +42,7 @@ mod residual;
 mod rows_f32;
 mod shape;
 mod sums;
+mod transposed;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 #[cfg(target_arch = "x86_64")]
@@ -71,3 +73,4 @@ pub use residual::{Residual, conv_add};
 pub use rows_f32::{layer_norm_f32, softmax_f32};
 pub use shape::ConvShape;
 pub use sums::{FloatOutput, RowParams, conv_f32, conv_i32, linear_f32, linear_i32};
+pub use transposed::{TransposedPart, TransposedShape};

@@ -6,6 +6,7 @@
 use qtensor_core::requant::{OutputRange, requantize};
 
 use crate::shape::ConvShape;
+use crate::transposed::TransposedShape;
 
 /// The parameters of a layer as users know them.
 #[derive(Clone, Copy, Debug)]
@@ -94,4 +95,47 @@ pub fn conv(layer: &Layer, x: &[u8], shape: &ConvShape) -> Vec<u8> {
         }
     }
     out
+}
+
+/// A transposed convolution of channels-last `x`, by its definition: each input is multiplied with the whole kernel, and
+/// the products are added where they fall.
+///
+/// # Panics
+/// If a slice is too short or the shape is not valid.
+pub fn conv_transpose(layer: &Layer, x: &[u8], shape: &TransposedShape) -> Vec<u8> {
+    let ([od, oh, ow], [kd, kh, kw], [id, ih, iw]) = (shape.output(), shape.kernel, shape.input);
+    let (taps, channels) = (kd * kh * kw, shape.in_channels / shape.groups);
+    let columns = shape.out_channels / shape.groups;
+    let mut sums: Vec<i32> = layer.bias.repeat(shape.batch * od * oh * ow);
+    for (at, &x) in x[..shape.batch * id * ih * iw * shape.in_channels]
+        .iter()
+        .enumerate()
+    {
+        let (pixel, channel) = (at / shape.in_channels, at % shape.in_channels);
+        let from = [pixel / iw / ih % id, pixel / iw % ih, pixel % iw];
+        let image = pixel / iw / ih / id;
+        let difference = i32::from(x) - i32::from(layer.input_zero_point);
+        for tap in 0..taps {
+            let tap_at = [tap / kw / kh, tap / kw % kh, tap % kw];
+            let coordinate = |axis: usize| {
+                (from[axis] * shape.stride[axis] + tap_at[axis] * shape.dilation[axis])
+                    .checked_sub(shape.padding[axis])
+                    .filter(|&coordinate| coordinate < shape.output()[axis])
+            };
+            let (Some(d), Some(h), Some(w)) = (coordinate(0), coordinate(1), coordinate(2)) else {
+                continue;
+            };
+            let position = ((image * od + d) * oh + h) * ow + w;
+            for column in 0..columns {
+                let n = channel / channels * columns + column;
+                let weight = layer.weight[(n * channels + channel % channels) * taps + tap];
+                sums[position * shape.out_channels + n] += difference * i32::from(weight);
+            }
+        }
+    }
+    let requantized = sums.iter().enumerate().map(|(at, &sum)| {
+        let multiplier = layer.multipliers[at % shape.out_channels];
+        requantize(sum, multiplier, layer.range) as u8
+    });
+    requantized.collect()
 }

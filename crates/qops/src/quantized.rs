@@ -7,6 +7,7 @@
 mod bytes;
 mod cat;
 mod conv;
+mod conv_transpose;
 mod convert;
 mod dynamic;
 mod elementwise;
@@ -24,11 +25,15 @@ mod room;
 mod scalar;
 mod softmax;
 mod table;
+mod transposed_weight;
 mod unary;
 mod unary_out;
 
 pub use cat::{cat, cat_relu};
 pub use conv::{PackedConv, conv1d, conv2d, conv3d};
+pub use conv_transpose::{
+    PackedConvTranspose, conv_transpose1d, conv_transpose2d, conv_transpose3d,
+};
 pub use convert::{dequantize, quantize};
 pub use dynamic::{DynamicQuant, Granularity};
 pub use elementwise::{add, add_relu, clamp, mul, mul_relu, relu, relu6};
@@ -49,6 +54,7 @@ pub use pool::{adaptive_avg_pool, avg_pool, max_pool};
 pub use prelu::prelu;
 pub use scalar::{add_scalar, mul_scalar};
 pub use softmax::{softmax, softmax_out};
+pub use transposed_weight::by_output_channel;
 pub use unary::{
     Gelu, celu, elu, gelu, hardsigmoid, hardswish, leaky_relu, requantize, sigmoid, tanh, threshold,
 };

@@ -343,7 +343,7 @@ pub(crate) fn batched(operation: &'static str, x: &[usize]) -> Result<(usize, us
 }
 
 /// One to three spatial sizes as three, missing leading ones being 1.
-fn three_axes(sizes: &[usize]) -> Option<[usize; 3]> {
+pub(crate) fn three_axes(sizes: &[usize]) -> Option<[usize; 3]> {
     match *sizes {
         [w] => Some([1, 1, w]),
         [h, w] => Some([1, h, w]),
