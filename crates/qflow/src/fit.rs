@@ -75,6 +75,7 @@ fn layer(kind: &str) -> String {
     let plain = kind.strip_prefix("Quantized").unwrap_or(kind);
     for (fused, float) in [
         ("ConvReLU", "Conv"),
+        ("ConvTransposeReLU", "ConvTranspose"),
         ("LinearReLU", "Linear"),
         ("BNReLU", "BatchNorm"),
     ] {
@@ -138,6 +139,8 @@ mod tests {
             ("Conv2d", "Conv2d"),
             ("ConvReLU6_2d", "Conv2d"),
             ("QuantizedConvReLU3d", "Conv3d"),
+            ("QuantizedConvTransposeReLU6_2d", "ConvTranspose2d"),
+            ("DynamicQuantizedConvTranspose1d", "ConvTranspose1d"),
             ("QuantizedLinearReLU6", "Linear"),
             ("QuantizedBNReLU1d", "BatchNorm1d"),
             ("DynamicQuantizedLinear", "Linear"),

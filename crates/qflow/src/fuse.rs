@@ -84,8 +84,8 @@ fn fuse_named(model: &mut dyn Node, chains: &[&[&str]], purpose: Purpose) -> Res
     apply(model, &chains, purpose)
 }
 
-/// Finds and fuses every chain of convolution or linear layer, batch norm and ReLU or ReLU6 by watching one
-/// forward pass; returns the chains.
+/// Finds and fuses every chain of convolution (transposed or not) or linear layer, batch norm and ReLU or ReLU6 by
+/// watching one forward pass; returns the chains.
 ///
 /// Two places are fused only if the value between them has no other user: not a second module, not an
 /// operation of the model's own, not a hook, not the model's output. Places that run more than once in the pass are left alone.
@@ -96,7 +96,8 @@ pub fn fuse_all<M: Module>(model: &mut M, sample: &M::Input) -> Result<Vec<Vec<S
     fuse_watched(model, |model| model.forward(sample), Purpose::Inference)
 }
 
-/// As [`fuse_all`], for training: see [`fuse_modules_qat`].
+/// As [`fuse_all`], for training: see [`fuse_modules_qat`]. Behind a transposed convolution, a batch norm stays a place of
+/// its own.
 ///
 /// The pass runs in evaluation mode whatever the model's mode, so that it leaves no traces in running statistics.
 ///

@@ -1,7 +1,9 @@
 //! The table of loaders: which kind in a model file is restored by which constructor.
 
-use qnn::intrinsic::quantized::{BNReLU, ConvReLU, Fused, LinearReLU};
-use qnn::quantized::{BatchNorm, Conv, DeQuantize, Embedding, EmbeddingBag, Linear, Quantize};
+use qnn::intrinsic::quantized::{BNReLU, ConvReLU, ConvTransposeReLU, Fused, LinearReLU};
+use qnn::quantized::{
+    BatchNorm, Conv, ConvTranspose, DeQuantize, Embedding, EmbeddingBag, Linear, Quantize,
+};
 use qnn::{Erased, Error, Identity, QFunctional, Result, State, dynamic, erase};
 
 type Loader = fn(&mut State) -> Result<Erased>;
@@ -60,6 +62,36 @@ fn loader(kind: &str) -> Option<Loader> {
         "QuantizedConvReLU1d" | "QuantizedConvReLU6_1d" => |s| conv_relu::<1>(s).map(erase),
         "QuantizedConvReLU2d" | "QuantizedConvReLU6_2d" => |s| conv_relu::<2>(s).map(erase),
         "QuantizedConvReLU3d" | "QuantizedConvReLU6_3d" => |s| conv_relu::<3>(s).map(erase),
+        "QuantizedConvTranspose1d" => |s| ConvTranspose::<1>::from_state(s).map(erase),
+        "QuantizedConvTranspose2d" => |s| ConvTranspose::<2>::from_state(s).map(erase),
+        "QuantizedConvTranspose3d" => |s| ConvTranspose::<3>::from_state(s).map(erase),
+        "QuantizedConvTransposeReLU1d" | "QuantizedConvTransposeReLU6_1d" => {
+            |s| conv_transpose_relu::<1>(s).map(erase)
+        }
+        "QuantizedConvTransposeReLU2d" | "QuantizedConvTransposeReLU6_2d" => {
+            |s| conv_transpose_relu::<2>(s).map(erase)
+        }
+        "QuantizedConvTransposeReLU3d" | "QuantizedConvTransposeReLU6_3d" => {
+            |s| conv_transpose_relu::<3>(s).map(erase)
+        }
+        "DynamicQuantizedConvTranspose1d" => {
+            |s| dynamic::ConvTranspose::<1>::from_state(s).map(erase)
+        }
+        "DynamicQuantizedConvTranspose2d" => {
+            |s| dynamic::ConvTranspose::<2>::from_state(s).map(erase)
+        }
+        "DynamicQuantizedConvTranspose3d" => {
+            |s| dynamic::ConvTranspose::<3>::from_state(s).map(erase)
+        }
+        "DynamicQuantizedConvTransposeReLU1d" | "DynamicQuantizedConvTransposeReLU6_1d" => {
+            |s| dynamic_conv_transpose_relu::<1>(s).map(erase)
+        }
+        "DynamicQuantizedConvTransposeReLU2d" | "DynamicQuantizedConvTransposeReLU6_2d" => {
+            |s| dynamic_conv_transpose_relu::<2>(s).map(erase)
+        }
+        "DynamicQuantizedConvTransposeReLU3d" | "DynamicQuantizedConvTransposeReLU6_3d" => {
+            |s| dynamic_conv_transpose_relu::<3>(s).map(erase)
+        }
         "QuantizedBatchNorm1d" => |s| BatchNorm::<1>::from_state(s).map(erase),
         "QuantizedBatchNorm2d" => |s| BatchNorm::<2>::from_state(s).map(erase),
         "QuantizedBatchNorm3d" => |s| BatchNorm::<3>::from_state(s).map(erase),
@@ -88,4 +120,14 @@ fn dynamic_linear_relu(state: &mut State) -> Result<Fused<dynamic::Linear>> {
 
 fn dynamic_conv_relu<const D: usize>(state: &mut State) -> Result<Fused<dynamic::Conv<D>>> {
     Fused::from_state(state, dynamic::Conv::from_state)
+}
+
+fn conv_transpose_relu<const D: usize>(state: &mut State) -> Result<ConvTransposeReLU<D>> {
+    Fused::from_state(state, ConvTranspose::from_state)
+}
+
+fn dynamic_conv_transpose_relu<const D: usize>(
+    state: &mut State,
+) -> Result<Fused<dynamic::ConvTranspose<D>>> {
+    Fused::from_state(state, dynamic::ConvTranspose::from_state)
 }

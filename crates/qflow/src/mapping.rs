@@ -7,9 +7,9 @@ use std::any::{Any, TypeId, type_name};
 
 use qnn::quantized::QParams;
 use qnn::{
-    BatchNorm, Conv, DeQuantStub, Embedding, EmbeddingBag, Erased, FloatFunctional, Gru, Linear,
-    Lstm, Module, Node, QFunctional, QuantStub, Recurrent, RecurrentCell, RecurrentKind, Rnn,
-    dynamic, erase, intrinsic, qat, quantized,
+    BatchNorm, Conv, ConvTranspose, DeQuantStub, Embedding, EmbeddingBag, Erased, FloatFunctional,
+    Gru, Linear, Lstm, Module, Node, QFunctional, QuantStub, Recurrent, RecurrentCell,
+    RecurrentKind, Rnn, dynamic, erase, intrinsic, qat, quantized,
 };
 use qobserve::{ObserverFactory, QConfig, QuantType};
 
@@ -59,7 +59,7 @@ impl Mapping {
         }
     }
 
-    /// The static int8 table: convolutions, linear layers and batch norms, plain and fused, functionals, stubs,
+    /// The static int8 table: convolutions, transposed ones too, linear layers and batch norms, plain and fused, functionals, stubs,
     /// and the modules of quantization-aware training.
     #[doc(alias = "get_default_static_quant_module_mappings")]
     pub fn static_int8() -> Mapping {
@@ -137,6 +137,13 @@ impl Mapping {
                     m, q,
                 )?))
             })
+            .with_dynamic(|m: &ConvTranspose<D>, q| {
+                Ok(erase(dynamic::ConvTranspose::from_float(m, q)?))
+            })
+            .with_dynamic(|m: &intrinsic::ConvTransposeReLU<D>, q| {
+                let fused = intrinsic::quantized::dynamic::ConvTransposeReLU::from_float(m, q)?;
+                Ok(erase(fused))
+            })
     }
 
     /// The rows of the modules over `D` spatial dimensions.
@@ -147,12 +154,26 @@ impl Mapping {
                     m, t.weight, t.output,
                 )?))
             })
+            .with(|m: &ConvTranspose<D>, t| {
+                let conv = quantized::ConvTranspose::from_float(m, t.weight, t.output)?;
+                Ok(erase(conv))
+            })
+            .with(|m: &intrinsic::ConvTransposeReLU<D>, t| {
+                use intrinsic::quantized::ConvTransposeReLU;
+                let fused = ConvTransposeReLU::from_float(m, t.weight, t.output)?;
+                Ok(erase(fused))
+            })
             .with(|m: &BatchNorm<D>, t| Ok(erase(quantized::BatchNorm::from_float(m, t.output))))
             .with(|m: &intrinsic::BNReLU<D>, t| {
                 Ok(erase(intrinsic::quantized::BNReLU::from_float(m, t.output)))
             })
             .with(|m: &qat::Conv<D>, t| Ok(erase(m.to_quantized(t.output)?)))
             .with(|m: &intrinsic::qat::ConvReLU<D>, t| {
+                let conv = m.module().to_quantized(t.output)?;
+                Ok(erase(intrinsic::quantized::Fused::new(conv, m.rectifier())))
+            })
+            .with(|m: &qat::ConvTranspose<D>, t| Ok(erase(m.to_quantized(t.output)?)))
+            .with(|m: &intrinsic::qat::ConvTransposeReLU<D>, t| {
                 let conv = m.module().to_quantized(t.output)?;
                 Ok(erase(intrinsic::quantized::Fused::new(conv, m.rectifier())))
             })

@@ -2,8 +2,12 @@
 
 use std::any::{Any, TypeId, type_name};
 
-use qnn::intrinsic::{ConvBn, Fused, LinearBn1d, Rectified, Rectifier, fold_conv, fold_linear};
-use qnn::{BatchNorm, Conv, Erased, Linear, Module, Node, ReLU, ReLU6, Value, erase};
+use qnn::intrinsic::{
+    ConvBn, Fused, LinearBn1d, Rectified, Rectifier, fold_conv, fold_conv_transpose, fold_linear,
+};
+use qnn::{
+    BatchNorm, Conv, ConvTranspose, Erased, Linear, Module, Node, ReLU, ReLU6, Value, erase,
+};
 
 use crate::error::{Error, Result};
 use crate::mapping::short_name;
@@ -15,6 +19,8 @@ pub(crate) struct Pattern {
     types: Vec<TypeId>,
     /// The chain in words, `Conv2d + BatchNorm2d + ReLU`.
     pub(crate) name: String,
+    /// The channels that the first module gives and that the second one is for, if the second is a batch norm.
+    channels: fn(&[&dyn Node]) -> Option<[usize; 2]>,
     fuse: Fuse,
 }
 
@@ -47,7 +53,16 @@ impl Pattern {
             kinds: nodes.iter().map(|n| n.kind().to_string()).collect(),
             patterns: vec![self.name.clone()],
         };
-        check_channels(nodes, places)?;
+        if let Some([expected, actual]) = (self.channels)(nodes)
+            && expected != actual
+        {
+            return Err(Error::FuseChannels {
+                first: places[0].clone(),
+                expected,
+                second: places[1].clone(),
+                actual,
+            });
+        }
         (self.fuse)(nodes)?.ok_or_else(not_fusable)
     }
 }
@@ -81,11 +96,16 @@ pub(crate) fn patterns(purpose: Purpose) -> Vec<Pattern> {
 
 fn dims<const D: usize>(all: &mut Vec<Pattern>, purpose: Purpose) {
     rectified::<Conv<D>>(all);
+    rectified::<ConvTranspose<D>>(all);
     rectified::<BatchNorm<D>>(all);
     match purpose {
         Purpose::Inference => {
-            normed::<Conv<D>, BatchNorm<D>, Conv<D>>(all, |c, n| Ok(fold_conv(c, n)?))
+            normed::<Conv<D>, BatchNorm<D>, Conv<D>>(all, |c, n| Ok(fold_conv(c, n)?));
+            normed::<ConvTranspose<D>, BatchNorm<D>, ConvTranspose<D>>(all, |c, n| {
+                Ok(fold_conv_transpose(c, n)?)
+            });
         }
+        // A transposed convolution and its batch norm are trained as two places, which PyTorch does not fuse either.
         Purpose::Training => normed::<Conv<D>, BatchNorm<D>, ConvBn<D>>(all, |c, n| {
             Ok(ConvBn::new(c.clone(), n.clone())?)
         }),
@@ -93,7 +113,7 @@ fn dims<const D: usize>(all: &mut Vec<Pattern>, purpose: Purpose) {
 }
 
 /// A layer and its batch norm, alone and with a rectifier.
-fn normed<A: Module, N: Module, F: Rectified + Module<Input = Value, Output = Value>>(
+fn normed<A: Channels, N: Channels, F: Rectified + Module<Input = Value, Output = Value>>(
     all: &mut Vec<Pattern>,
     join: fn(&A, &N) -> Result<F>,
 ) {
@@ -102,13 +122,14 @@ fn normed<A: Module, N: Module, F: Rectified + Module<Input = Value, Output = Va
 }
 
 /// `A + B`.
-fn pair<A: Module, B: Module, F: Module<Input = Value, Output = Value>>(
+fn pair<A: Channels, B: Channels, F: Module<Input = Value, Output = Value>>(
     all: &mut Vec<Pattern>,
     join: fn(&A, &B) -> Result<F>,
 ) {
     all.push(Pattern {
         types: vec![TypeId::of::<A>(), TypeId::of::<B>()],
         name: name(&[type_name::<A>(), type_name::<B>()]),
+        channels: channels_of::<A, B>,
         fuse: Box::new(move |nodes| match nodes {
             [a, b] => both::<A, B>(*a, *b)
                 .map(|(a, b)| join(a, b).map(erase))
@@ -124,6 +145,7 @@ fn rectified<A: Rectified + Module<Input = Value, Output = Value> + Clone>(all: 
         all.push(Pattern {
             types: vec![TypeId::of::<A>(), id],
             name: name(&[type_name::<A>(), label]),
+            channels: |_| None,
             fuse: Box::new(move |nodes| {
                 let first = nodes
                     .first()
@@ -135,7 +157,11 @@ fn rectified<A: Rectified + Module<Input = Value, Output = Value> + Clone>(all: 
 }
 
 /// `A + N + ReLU` and `A + N + ReLU6`, the first two joined.
-fn rectified_norm<A: Module, N: Module, F: Rectified + Module<Input = Value, Output = Value>>(
+fn rectified_norm<
+    A: Channels,
+    N: Channels,
+    F: Rectified + Module<Input = Value, Output = Value>,
+>(
     all: &mut Vec<Pattern>,
     join: fn(&A, &N) -> Result<F>,
 ) {
@@ -143,6 +169,7 @@ fn rectified_norm<A: Module, N: Module, F: Rectified + Module<Input = Value, Out
         all.push(Pattern {
             types: vec![TypeId::of::<A>(), TypeId::of::<N>(), id],
             name: name(&[type_name::<A>(), type_name::<N>(), label]),
+            channels: channels_of::<A, N>,
             fuse: Box::new(move |nodes| match nodes {
                 [a, n, _] => match both::<A, N>(*a, *n) {
                     Some((a, n)) => Ok(Some(erase(Fused::new(join(a, n)?, rectifier)))),
@@ -174,24 +201,40 @@ fn name(types: &[&str]) -> String {
     names.join(" + ")
 }
 
-/// Refuses a batch norm of another width than the layer in front.
-fn check_channels(nodes: &[&dyn Node], places: &[String]) -> Result<()> {
-    let first_entry = |node: &dyn Node| {
-        node.state().iter().find_map(|(key, entry)| match entry {
-            qnn::Entry::Tensor(t) if key == "weight" => t.shape().first().copied(),
-            _ => None,
-        })
-    };
-    if let [first, second, ..] = nodes
-        && let (Some(expected), Some(actual)) = (first_entry(*first), first_entry(*second))
-        && expected != actual
-    {
-        return Err(Error::FuseChannels {
-            first: places[0].clone(),
-            expected,
-            second: places[1].clone(),
-            actual,
-        });
+/// The channels that a layer gives, or that a batch norm is for.
+trait Channels: Module {
+    fn channels(&self) -> usize;
+}
+
+impl Channels for Linear {
+    fn channels(&self) -> usize {
+        self.weight().shape()[0]
     }
-    Ok(())
+}
+
+impl<const D: usize> Channels for Conv<D> {
+    fn channels(&self) -> usize {
+        self.weight().shape()[0]
+    }
+}
+
+impl<const D: usize> Channels for ConvTranspose<D> {
+    fn channels(&self) -> usize {
+        self.out_channels()
+    }
+}
+
+impl<const D: usize> Channels for BatchNorm<D> {
+    fn channels(&self) -> usize {
+        self.weight().numel()
+    }
+}
+
+/// The channels of a layer and of the batch norm behind it.
+fn channels_of<A: Channels, N: Channels>(nodes: &[&dyn Node]) -> Option<[usize; 2]> {
+    let [first, second, ..] = nodes else {
+        return None;
+    };
+    let (a, n) = both::<A, N>(*first, *second)?;
+    Some([a.channels(), n.channels()])
 }

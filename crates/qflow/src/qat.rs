@@ -4,7 +4,8 @@ use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 
 use qnn::{
-    Conv, Embedding, Erased, Linear, Module, Node, erase, intrinsic, name_places, qat, walk,
+    Conv, ConvTranspose, Embedding, Erased, Linear, Module, Node, erase, intrinsic, name_places,
+    qat, walk,
 };
 use qobserve::{ObserverFactory, QConfig, QuantType};
 
@@ -57,6 +58,11 @@ impl QatMapping {
         self.with(|m: &Conv<D>, w| erase(qat::Conv::from_float(m, w)))
             .with(|m: &intrinsic::ConvReLU<D>, w| {
                 let conv = qat::Conv::from_float(m.module(), w);
+                erase(intrinsic::Fused::new(conv, m.rectifier()))
+            })
+            .with(|m: &ConvTranspose<D>, w| erase(qat::ConvTranspose::from_float(m, w)))
+            .with(|m: &intrinsic::ConvTransposeReLU<D>, w| {
+                let conv = qat::ConvTranspose::from_float(m.module(), w);
                 erase(intrinsic::Fused::new(conv, m.rectifier()))
             })
             .with(|m: &intrinsic::ConvBn<D>, w| erase(intrinsic::qat::ConvBn::from_float(m, w)))

@@ -1,5 +1,9 @@
 //! Configurations of layers: sizes per dimension, and the builder of convolutions.
 
+mod transposed;
+
+pub use transposed::{ConvTransposeConfig, ConvTransposeGeometry};
+
 use qops::{ConvSpec, PoolSpec};
 
 use crate::error::{Error, Result};
@@ -183,31 +187,37 @@ impl<const D: usize> ConvConfig<D> {
     }
 
     pub(crate) fn validate(&self, module: &'static str) -> Result<()> {
-        let refuse = |what: String| Err(Error::Config { module, what });
-        let g = &self.geometry;
-        if g.groups == 0
-            || !self.in_channels.is_multiple_of(g.groups)
-            || !self.out_channels.is_multiple_of(g.groups)
-        {
-            return refuse(format!(
-                "{} groups do not divide {} input and {} output channels",
-                g.groups, self.in_channels, self.out_channels
-            ));
-        }
-        if self.in_channels == 0 || self.out_channels == 0 {
-            return refuse(format!(
-                "{} input and {} output channels",
-                self.in_channels, self.out_channels
-            ));
-        }
-        if g.kernel_size.contains(&0) || g.stride.contains(&0) || g.dilation.contains(&0) {
-            return refuse(format!(
-                "kernel {:?}, stride {:?} and dilation {:?} must not hold a zero",
-                g.kernel_size, g.stride, g.dilation
-            ));
-        }
-        Ok(())
+        check_channels(
+            module,
+            [self.in_channels, self.out_channels],
+            &self.geometry,
+        )
     }
+}
+
+/// Refuses numbers of input and output channels and a geometry that contradict each other.
+fn check_channels<const D: usize>(
+    module: &'static str,
+    [inputs, outputs]: [usize; 2],
+    g: &ConvGeometry<D>,
+) -> Result<()> {
+    let refuse = |what: String| Err(Error::Config { module, what });
+    if g.groups == 0 || !inputs.is_multiple_of(g.groups) || !outputs.is_multiple_of(g.groups) {
+        return refuse(format!(
+            "{} groups do not divide {inputs} input and {outputs} output channels",
+            g.groups
+        ));
+    }
+    if inputs == 0 || outputs == 0 {
+        return refuse(format!("{inputs} input and {outputs} output channels"));
+    }
+    if g.kernel_size.contains(&0) || g.stride.contains(&0) || g.dilation.contains(&0) {
+        return refuse(format!(
+            "kernel {:?}, stride {:?} and dilation {:?} must not hold a zero",
+            g.kernel_size, g.stride, g.dilation
+        ));
+    }
+    Ok(())
 }
 
 /// The window of a pooling layer.

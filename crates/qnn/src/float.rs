@@ -3,6 +3,7 @@
 mod act;
 mod attention;
 pub(crate) mod conv;
+pub(crate) mod conv_transpose;
 mod curves;
 pub(crate) mod embedding;
 mod layer_norm;
@@ -16,6 +17,7 @@ mod shape;
 pub use act::{ReLU, ReLU6};
 pub use attention::{AttentionInput, MultiheadAttention};
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d};
+pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use curves::{GELU, Sigmoid, Softmax, Tanh};
 pub use embedding::{Bags, Embedding, EmbeddingBag};
 pub use layer_norm::LayerNorm;

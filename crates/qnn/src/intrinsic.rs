@@ -13,9 +13,10 @@ pub mod quantized;
 mod rectified;
 
 pub use conv_bn::{ConvBn, ConvBn1d, ConvBn2d, ConvBn3d, LinearBn1d};
-pub use fold::{fold_conv, fold_linear};
+pub use fold::{fold_conv, fold_conv_transpose, fold_linear};
 pub use fused::{
-    BNReLU, BNReLU1d, BNReLU2d, BNReLU3d, ConvReLU, ConvReLU1d, ConvReLU2d, ConvReLU3d, Fused,
+    BNReLU, BNReLU1d, BNReLU2d, BNReLU3d, ConvReLU, ConvReLU1d, ConvReLU2d, ConvReLU3d,
+    ConvTransposeReLU, ConvTransposeReLU1d, ConvTransposeReLU2d, ConvTransposeReLU3d, Fused,
     LinearReLU, Rectifier,
 };
 pub use rectified::Rectified;

@@ -30,15 +30,17 @@ mod training;
 mod value;
 mod wrapper;
 
-pub use config::{ConvConfig, ConvGeometry, PoolConfig, Sizes};
+pub use config::{
+    ConvConfig, ConvGeometry, ConvTransposeConfig, ConvTransposeGeometry, PoolConfig, Sizes,
+};
 pub use error::{Error, Result};
 pub use float::{
     AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AttentionInput,
     AvgPool, AvgPool1d, AvgPool2d, AvgPool3d, Bags, BatchNorm, BatchNorm1d, BatchNorm2d,
-    BatchNorm3d, Conv, Conv1d, Conv2d, Conv3d, Dropout, Embedding, EmbeddingBag, Flatten, GELU,
-    GRU, GRUCell, Identity, LSTM, LSTMCell, LayerNorm, Linear, MaxPool, MaxPool1d, MaxPool2d,
-    MaxPool3d, MultiheadAttention, RNN, RNNCell, ReLU, ReLU6, Recurrent, RecurrentBuilder,
-    RecurrentCell, Sigmoid, Softmax, Tanh,
+    BatchNorm3d, Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose1d, ConvTranspose2d,
+    ConvTranspose3d, Dropout, Embedding, EmbeddingBag, Flatten, GELU, GRU, GRUCell, Identity, LSTM,
+    LSTMCell, LayerNorm, Linear, MaxPool, MaxPool1d, MaxPool2d, MaxPool3d, MultiheadAttention, RNN,
+    RNNCell, ReLU, ReLU6, Recurrent, RecurrentBuilder, RecurrentCell, Sigmoid, Softmax, Tanh,
 };
 pub use functional::{Call, FloatFunctional, Operation, QFunctional};
 pub use hooks::{HookHandle, Hooked, Hooks, Replaced};

@@ -5,11 +5,13 @@
 //! [`intrinsic::qat`](crate::intrinsic::qat).
 
 mod conv;
+mod conv_transpose;
 mod embedding;
 mod linear;
 mod weight;
 
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d};
+pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use embedding::Embedding;
 pub use linear::Linear;
 pub use weight::WeightFakeQuant;

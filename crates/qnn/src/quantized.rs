@@ -4,6 +4,7 @@
 //! packed one (packed at construction, never on first call), and are immutable and `Send + Sync`.
 
 mod conv;
+mod conv_transpose;
 mod embedding;
 mod linear;
 mod norm;
@@ -12,6 +13,8 @@ mod stubs;
 mod weights;
 
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d};
+pub(crate) use conv_transpose::WEIGHT as TRANSPOSED_WEIGHT;
+pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use embedding::{Embedding, EmbeddingBag};
 pub use linear::Linear;
 pub use norm::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d};

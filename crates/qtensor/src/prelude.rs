@@ -9,12 +9,12 @@ pub use qflow::{
 };
 pub use qnn::{
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AttentionInput, AvgPool1d, AvgPool2d,
-    AvgPool3d, Bags, BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv1d, Conv2d, Conv3d, DeQuantStub,
-    Dropout, Embedding, EmbeddingBag, Flatten, FloatFunctional, GELU, GRU, GRUCell, Identity, LSTM,
-    LSTMCell, Layer, LayerNorm, Linear, MaxPool1d, MaxPool2d, MaxPool3d, Module,
-    MultiheadAttention, Node, PackedSequence, QConfigSetting, QuantStub, RNN, RNNCell, ReLU, ReLU6,
-    RunSequence, Sequence, Sequential, Sigmoid, Softmax, Tanh, Value, describe, eval, parameters,
-    train,
+    AvgPool3d, Bags, BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv1d, Conv2d, Conv3d,
+    ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, DeQuantStub, Dropout, Embedding,
+    EmbeddingBag, Flatten, FloatFunctional, GELU, GRU, GRUCell, Identity, LSTM, LSTMCell, Layer,
+    LayerNorm, Linear, MaxPool1d, MaxPool2d, MaxPool3d, Module, MultiheadAttention, Node,
+    PackedSequence, QConfigSetting, QuantStub, RNN, RNNCell, ReLU, ReLU6, RunSequence, Sequence,
+    Sequential, Sigmoid, Softmax, Tanh, Value, describe, eval, parameters, train,
 };
 pub use qobserve::{Observer, QConfig};
 pub use qtensor_core::{

@@ -4,10 +4,11 @@
 //! bias being 0. Every step is in `f32` and in PyTorch's order (`torch/nn/utils/fusion.py`): folded weights are
 //! quantized next, and a last bit can move an integer.
 
+use qops::quantized::by_output_channel;
 use qtensor_core::Tensor;
 
 use crate::error::Result;
-use crate::float::{BatchNorm, Conv, Linear};
+use crate::float::{BatchNorm, Conv, ConvTranspose, Linear};
 
 /// The convolution followed by the batch norm in evaluation mode, as one convolution.
 ///
@@ -17,6 +18,22 @@ pub fn fold_conv<const D: usize>(conv: &Conv<D>, norm: &BatchNorm<D>) -> Result<
     check_channels("ConvBn", conv.weight(), norm)?;
     let (weight, bias) = fold(conv.weight(), conv.bias(), &Channel::all(norm))?;
     Conv::from_parts(weight, Some(bias), *conv.geometry())
+}
+
+/// The transposed convolution followed by the batch norm in evaluation mode, as one transposed convolution.
+///
+/// # Errors
+/// [`Error::Config`](crate::Error::Config) if the channel counts differ.
+#[doc(alias = "fuse_convtranspose_bn")]
+pub fn fold_conv_transpose<const D: usize>(
+    conv: &ConvTranspose<D>,
+    norm: &BatchNorm<D>,
+) -> Result<ConvTranspose<D>> {
+    let weight = conv.weight_by_channel()?;
+    check_channels("ConvTransposeBn", &weight, norm)?;
+    let (weight, bias) = fold(&weight, conv.bias(), &Channel::all(norm))?;
+    let weight = by_output_channel(&weight, conv.geometry().conv.groups)?;
+    ConvTranspose::from_parts(weight, Some(bias), *conv.geometry())
 }
 
 /// The linear layer followed by the batch norm in evaluation mode, as one linear layer.

@@ -6,7 +6,7 @@ use qops::quantized::Activation;
 
 use super::rectified::Rectified;
 use crate::error::Result;
-use crate::float::{BatchNorm, Conv, Linear};
+use crate::float::{BatchNorm, Conv, ConvTranspose, Linear};
 use crate::module::{Module, Node};
 use crate::state::State;
 use crate::value::Value;
@@ -68,6 +68,14 @@ pub type ConvReLU1d = ConvReLU<1>;
 pub type ConvReLU2d = ConvReLU<2>;
 /// A convolution over `(N, C, D, H, W)` and a rectifier.
 pub type ConvReLU3d = ConvReLU<3>;
+/// A transposed convolution and a rectifier.
+pub type ConvTransposeReLU<const D: usize> = Fused<ConvTranspose<D>>;
+/// A transposed convolution over `(N, C, L)` and a rectifier.
+pub type ConvTransposeReLU1d = ConvTransposeReLU<1>;
+/// A transposed convolution over `(N, C, H, W)` and a rectifier.
+pub type ConvTransposeReLU2d = ConvTransposeReLU<2>;
+/// A transposed convolution over `(N, C, D, H, W)` and a rectifier.
+pub type ConvTransposeReLU3d = ConvTransposeReLU<3>;
 /// A linear layer and a rectifier.
 pub type LinearReLU = Fused<Linear>;
 /// A batch norm and a rectifier.

@@ -5,6 +5,7 @@
 //! | [`ConvBn`] | [`intrinsic::ConvBn`](super::ConvBn) |
 //! | [`ConvBnReLU`] | `Fused<ConvBn>` |
 //! | [`ConvReLU`] | [`intrinsic::ConvReLU`](super::ConvReLU) |
+//! | [`ConvTransposeReLU`] | [`intrinsic::ConvTransposeReLU`](super::ConvTransposeReLU) |
 //! | [`LinearReLU`] | [`intrinsic::LinearReLU`](super::LinearReLU) |
 //! | [`LinearBn1d`] | [`intrinsic::LinearBn1d`](super::LinearBn1d) |
 
@@ -37,6 +38,14 @@ pub type ConvReLU1d = ConvReLU<1>;
 pub type ConvReLU2d = ConvReLU<2>;
 /// A convolution over `(N, C, D, H, W)` with rounded weights and a rectifier.
 pub type ConvReLU3d = ConvReLU<3>;
+/// A transposed convolution with rounded weights and a rectifier.
+pub type ConvTransposeReLU<const D: usize> = Fused<qat::ConvTranspose<D>>;
+/// A transposed convolution over `(N, C, L)` with rounded weights and a rectifier.
+pub type ConvTransposeReLU1d = ConvTransposeReLU<1>;
+/// A transposed convolution over `(N, C, H, W)` with rounded weights and a rectifier.
+pub type ConvTransposeReLU2d = ConvTransposeReLU<2>;
+/// A transposed convolution over `(N, C, D, H, W)` with rounded weights and a rectifier.
+pub type ConvTransposeReLU3d = ConvTransposeReLU<3>;
 /// A linear layer with rounded weights and a rectifier.
 pub type LinearReLU = Fused<qat::Linear>;
 /// A linear layer with rounded weights, a trained batch norm and a rectifier.

@@ -8,7 +8,7 @@ use super::fused::{self, Rectifier};
 use super::rectified::Rectified;
 use crate::error::{Error, Result};
 use crate::module::{Module, Node};
-use crate::quantized::{BatchNorm, Conv, Linear, QParams};
+use crate::quantized::{BatchNorm, Conv, ConvTranspose, Linear, QParams};
 use crate::state::{Entry, State};
 use crate::value::Value;
 
@@ -26,6 +26,14 @@ pub type ConvReLU1d = ConvReLU<1>;
 pub type ConvReLU2d = ConvReLU<2>;
 /// An int8 convolution over `(N, C, D, H, W)` with a rectifier.
 pub type ConvReLU3d = ConvReLU<3>;
+/// An int8 transposed convolution with a rectifier.
+pub type ConvTransposeReLU<const D: usize> = Fused<ConvTranspose<D>>;
+/// An int8 transposed convolution over `(N, C, L)` with a rectifier.
+pub type ConvTransposeReLU1d = ConvTransposeReLU<1>;
+/// An int8 transposed convolution over `(N, C, H, W)` with a rectifier.
+pub type ConvTransposeReLU2d = ConvTransposeReLU<2>;
+/// An int8 transposed convolution over `(N, C, D, H, W)` with a rectifier.
+pub type ConvTransposeReLU3d = ConvTransposeReLU<3>;
 /// An int8 linear layer with a rectifier.
 pub type LinearReLU = Fused<Linear>;
 /// An int8 batch norm with a rectifier.
@@ -48,6 +56,24 @@ impl<const D: usize> ConvReLU<D> {
         output: QParams,
     ) -> Result<ConvReLU<D>> {
         let module = Conv::from_float(fused.module(), weight, output)?;
+        Ok(Fused {
+            module,
+            rectifier: fused.rectifier(),
+        })
+    }
+}
+
+impl<const D: usize> ConvTransposeReLU<D> {
+    /// The counterpart of a fused float transposed convolution.
+    ///
+    /// # Errors
+    /// Those of [`ConvTranspose::from_float`].
+    pub fn from_float(
+        fused: &fused::ConvTransposeReLU<D>,
+        weight: &ObserverFactory,
+        output: QParams,
+    ) -> Result<ConvTransposeReLU<D>> {
+        let module = ConvTranspose::from_float(fused.module(), weight, output)?;
         Ok(Fused {
             module,
             rectifier: fused.rectifier(),
@@ -153,5 +179,6 @@ macro_rules! forward {
     };
 }
 forward!([const D: usize] Conv<D>);
+forward!([const D: usize] ConvTranspose<D>);
 forward!([const D: usize] BatchNorm<D>);
 forward!([] Linear);

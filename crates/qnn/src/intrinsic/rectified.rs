@@ -2,7 +2,7 @@
 
 use crate::dynamic;
 use crate::float::conv::by_dims;
-use crate::float::{BatchNorm, Conv, Linear};
+use crate::float::{BatchNorm, Conv, ConvTranspose, Linear};
 use crate::module::Node;
 use crate::quantized;
 
@@ -75,5 +75,44 @@ impl<const D: usize> Rectified for dynamic::Conv<D> {
         "DynamicQuantizedConvReLU6_1d",
         "DynamicQuantizedConvReLU6_2d",
         "DynamicQuantizedConvReLU6_3d",
+    ]);
+}
+
+impl<const D: usize> Rectified for ConvTranspose<D> {
+    const WITH_RELU: &'static str = by_dims::<D>([
+        "ConvTransposeReLU1d",
+        "ConvTransposeReLU2d",
+        "ConvTransposeReLU3d",
+    ]);
+    const WITH_RELU6: &'static str = by_dims::<D>([
+        "ConvTransposeReLU6_1d",
+        "ConvTransposeReLU6_2d",
+        "ConvTransposeReLU6_3d",
+    ]);
+}
+
+impl<const D: usize> Rectified for quantized::ConvTranspose<D> {
+    const WITH_RELU: &'static str = by_dims::<D>([
+        "QuantizedConvTransposeReLU1d",
+        "QuantizedConvTransposeReLU2d",
+        "QuantizedConvTransposeReLU3d",
+    ]);
+    const WITH_RELU6: &'static str = by_dims::<D>([
+        "QuantizedConvTransposeReLU6_1d",
+        "QuantizedConvTransposeReLU6_2d",
+        "QuantizedConvTransposeReLU6_3d",
+    ]);
+}
+
+impl<const D: usize> Rectified for dynamic::ConvTranspose<D> {
+    const WITH_RELU: &'static str = by_dims::<D>([
+        "DynamicQuantizedConvTransposeReLU1d",
+        "DynamicQuantizedConvTransposeReLU2d",
+        "DynamicQuantizedConvTransposeReLU3d",
+    ]);
+    const WITH_RELU6: &'static str = by_dims::<D>([
+        "DynamicQuantizedConvTransposeReLU6_1d",
+        "DynamicQuantizedConvTransposeReLU6_2d",
+        "DynamicQuantizedConvTransposeReLU6_3d",
     ]);
 }

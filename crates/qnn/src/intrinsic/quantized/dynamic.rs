@@ -3,7 +3,7 @@
 use qobserve::QConfig;
 
 use super::Fused;
-use crate::dynamic::{Conv, Linear};
+use crate::dynamic::{Conv, ConvTranspose, Linear};
 use crate::error::Result;
 use crate::intrinsic;
 use crate::module::{Module, Node};
@@ -13,6 +13,8 @@ use crate::value::Value;
 pub type LinearReLU = Fused<Linear>;
 /// A dynamically quantized convolution with a rectifier: float in, float out.
 pub type ConvReLU<const D: usize> = Fused<Conv<D>>;
+/// A dynamically quantized transposed convolution with a rectifier: float in, float out.
+pub type ConvTransposeReLU<const D: usize> = Fused<ConvTranspose<D>>;
 
 impl LinearReLU {
     /// The counterpart of a fused float layer.
@@ -36,6 +38,20 @@ impl<const D: usize> ConvReLU<D> {
     }
 }
 
+impl<const D: usize> ConvTransposeReLU<D> {
+    /// The counterpart of a fused float transposed convolution.
+    ///
+    /// # Errors
+    /// Those of [`ConvTranspose::from_float`].
+    pub fn from_float(
+        fused: &intrinsic::ConvTransposeReLU<D>,
+        qconfig: &QConfig,
+    ) -> Result<ConvTransposeReLU<D>> {
+        let module = ConvTranspose::from_float(fused.module(), qconfig)?;
+        Ok(Fused::new(module, fused.rectifier()))
+    }
+}
+
 impl Module for LinearReLU {
     type Input = Value;
     type Output = Value;
@@ -47,6 +63,16 @@ impl Module for LinearReLU {
 }
 
 impl<const D: usize> Module for ConvReLU<D> {
+    type Input = Value;
+    type Output = Value;
+
+    fn forward(&self, input: &Value) -> Result<Value> {
+        let activation = self.rectifier().activation();
+        self.module().run(self.kind(), input, activation)
+    }
+}
+
+impl<const D: usize> Module for ConvTransposeReLU<D> {
     type Input = Value;
     type Output = Value;
 
