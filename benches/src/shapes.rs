@@ -1,6 +1,6 @@
 //! The layers that are measured, named after the networks they are typical of.
 
-use qkernels_x86::{ConvShape, PoolShape};
+use qkernels_x86::{ConvShape, PoolShape, TransposedShape};
 
 /// Rows, outputs and inputs of a linear layer.
 pub type Linear = [usize; 3];
@@ -19,6 +19,31 @@ pub const CONV: [(&str, ConvShape); 4] = [
     ("conv1x1-56x56x64to256", square(64, 256, 1, 56, 1, 1)),
     ("depthwise3x3-28x28x192", square(192, 192, 192, 28, 3, 1)),
     ("stem3x3s2-224x224x3to32", square(3, 32, 1, 224, 3, 2)),
+];
+
+/// Layers of decoders: doubling an image with a kernel of twice the stride, of the stride, and in between; a last one to
+/// colours; and a step of an audio decoder.
+pub const TRANSPOSED: [(&str, TransposedShape); 5] = [
+    (
+        "up4x4s2-16x16x128to64",
+        up([128, 64], [1, 16, 16], [1, 4, 4], 2, 1, 0),
+    ),
+    (
+        "up2x2s2-28x28x128to64",
+        up([128, 64], [1, 28, 28], [1, 2, 2], 2, 0, 0),
+    ),
+    (
+        "up3x3s2-16x16x128to64",
+        up([128, 64], [1, 16, 16], [1, 3, 3], 2, 1, 1),
+    ),
+    (
+        "up4x4s2-32x32x64to3",
+        up([64, 3], [1, 32, 32], [1, 4, 4], 2, 1, 0),
+    ),
+    (
+        "up16s8-128x128to64",
+        up([128, 64], [1, 1, 128], [1, 1, 16], 8, 4, 0),
+    ),
 ];
 
 /// A max pool between stem and body.
@@ -52,6 +77,30 @@ const fn square(
     }
 }
 
+/// One image or line, enlarged by `stride` along the axes that the kernel covers.
+const fn up(
+    channels: [usize; 2],
+    input: [usize; 3],
+    kernel: [usize; 3],
+    stride: usize,
+    padding: usize,
+    output_padding: usize,
+) -> TransposedShape {
+    let [tall, step] = if kernel[1] > 1 { [1, stride] } else { [0, 1] };
+    TransposedShape {
+        batch: 1,
+        in_channels: channels[0],
+        out_channels: channels[1],
+        groups: 1,
+        input,
+        kernel,
+        stride: [1, step, stride],
+        padding: [0, tall * padding, padding],
+        output_padding: [0, tall * output_padding, output_padding],
+        dilation: [1; 3],
+    }
+}
+
 /// Windows over one image of `side * side`.
 const fn window(
     channels: usize,
@@ -80,6 +129,8 @@ mod tests {
     fn the_names_tell_the_output() {
         let outputs: Vec<_> = CONV.iter().map(|(_, shape)| shape.output()[2]).collect();
         assert_eq!(outputs, [56, 56, 28, 112]);
+        let outputs: Vec<_> = TRANSPOSED.iter().map(|(_, s)| s.output()[2]).collect();
+        assert_eq!(outputs, [32, 56, 32, 64, 1024]);
         assert_eq!(MAX_POOL.1.output(), [1, 56, 56]);
         assert_eq!(AVG_POOL.1.output(), [1, 28, 28]);
         assert_eq!(linear_name(LINEAR[2]), "linear-1x768x3072");
@@ -88,6 +139,9 @@ mod tests {
     #[test]
     fn every_shape_is_valid() {
         for (name, shape) in CONV {
+            assert_eq!(shape.validate(), Ok(()), "{name}");
+        }
+        for (name, shape) in TRANSPOSED {
             assert_eq!(shape.validate(), Ok(()), "{name}");
         }
         for (name, shape) in [MAX_POOL, AVG_POOL] {
