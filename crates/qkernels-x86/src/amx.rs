@@ -11,6 +11,7 @@
 //!         pairs of tiles (sums stay in registers, results are made of them one block later)
 //! ```
 
+mod ahead;
 mod geometry;
 mod place;
 
@@ -27,6 +28,7 @@ use crate::padded::{with_band, with_padding};
 use crate::plan::{self, balanced};
 use crate::shape::ConvShape;
 
+use ahead::Ahead;
 pub(crate) use geometry::Geometry;
 use place::{Pair, Placement};
 
@@ -42,6 +44,9 @@ const WEIGHT_BYTES: usize = 640 << 10;
 /// Bytes of activations and results of a block: of the first-level cache if weights stay in the second one, else
 /// of the second-level cache, so that weights are fetched once.
 const BLOCK_BYTES: [usize; 2] = [24 << 10, 512 << 10];
+
+/// Bytes of input and output from which on a block is fetched ahead: more than a second-level cache holds.
+const FAR_BYTES: usize = 2 << 20;
 
 /// Bytes of input that are padded at a time: part of the second-level cache.
 const BAND_BYTES: usize = 256 << 10;
@@ -243,6 +248,10 @@ fn multiply<F: Finish>(
         out: part.out,
         stride: part.stride,
     };
+    // Whether blocks are runs of bytes of the input and of the output, and far away; copies with padding are near anyway.
+    let runs = dense.groups == 1 && geometry.is_matrix(dense.channels);
+    let bytes = x.len() + size_of_val::<[F::Out]>(results.out);
+    let far = runs && part.panels.len() == dense.panels() && bytes >= FAR_BYTES;
     let mut sums = Sums::zero();
     // The sums whose results are made while the next ones are under way.
     let mut waiting: Option<Block> = None;
@@ -255,7 +264,13 @@ fn multiply<F: Finish>(
         }
         let fetched = offsets.len() * FETCHED;
         let source = Source::new(tiles, x, geometry.rows[1], offsets);
-        for (index, block) in pairs.chunks(block).enumerate() {
+        let mut blocks = pairs.chunks(block).enumerate().peekable();
+        while let Some((index, block)) = blocks.next() {
+            let times = block.len() * part.panels.len().div_ceil(SIDE);
+            let mut ahead = match blocks.peek() {
+                Some((_, next)) if far => results.ahead(&source, &job.finish, next, times),
+                _ => Ahead::default(),
+            };
             for neighbours in balanced(part.panels.len(), SIDE) {
                 let panels = neighbours.len();
                 let panel = part.panels.start + neighbours.start;
@@ -270,6 +285,7 @@ fn multiply<F: Finish>(
                 for pair in block {
                     let (now, later) = next.split_at(next.len().min(fetched));
                     next = later;
+                    ahead.step(bytemuck::cast_slice(results.out));
                     tiles.multiply(&source, pair.starts(), lines, panels, now);
                     let made = Block {
                         pair,
@@ -313,6 +329,32 @@ struct Results<'a, F: Finish> {
 }
 
 impl<F: Finish> Results<'_, F> {
+    /// What the pairs of the `next` block read and write, to be fetched in `times` steps.
+    fn ahead<'s>(
+        &self,
+        source: &Source<'s>,
+        finish: &'s F,
+        next: &[Pair],
+        times: usize,
+    ) -> Ahead<'s> {
+        let placement = self.placement;
+        let ends = next.first().zip(next.last());
+        let rows = ends.and_then(|(first, last)| {
+            let (first, last) = (placement.runs(first).first()?, placement.runs(last).last()?);
+            Some(first.row..last.row + last.count)
+        });
+        let Some(((first, last), rows)) = ends.zip(rows) else {
+            return Ahead::default();
+        };
+        let starts = (first.starts().iter()).chain(last.starts());
+        let input = source.between(starts.copied());
+        let size = self.stride * size_of::<F::Out>();
+        let written = (rows.start - self.first_row) * size..(rows.end - self.first_row) * size;
+        let first = self.job.first_row;
+        let beside = finish.beside(first + rows.start..first + rows.end);
+        Ahead::new([input, beside], written, times)
+    }
+
     #[inline(always)]
     fn write(&mut self, sums: &Sums, block: Block) {
         let (group, panel, panels) = (block.group, block.panel, block.panels);

@@ -1,5 +1,7 @@
 //! What becomes of the sums of a tile: the difference between the outputs a layer may have.
 
+use core::ops::Range;
+
 #[cfg(target_arch = "x86_64")]
 pub(crate) use crate::isa::amx::Stored;
 #[cfg(target_arch = "x86_64")]
@@ -55,6 +57,11 @@ pub(crate) trait Finish: Copy + Sync {
 
     /// The start values of the columns from padded column `column` on.
     fn start(&self, column: usize) -> &[i32];
+
+    /// What the results of some rows are made of beside their sums, so that it can be fetched early.
+    fn beside(&self, _rows: Range<usize>) -> &[u8] {
+        &[]
+    }
 
     /// Lets `compute` fill the tile at `place`; `out` begins with its first element.
     fn tile(

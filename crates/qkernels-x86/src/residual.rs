@@ -4,6 +4,7 @@
 //! map first. Only the way through memory between the two is saved.
 
 use core::cell::RefCell;
+use core::ops::Range;
 
 use qtensor_core::requant::OutputRange;
 
@@ -150,6 +151,10 @@ impl Finish for Added<'_> {
     type Out = u8;
 
     const ROWS: usize = TILE_ROWS;
+
+    fn beside(&self, rows: Range<usize>) -> &[u8] {
+        &self.other[rows.start * self.width..rows.end * self.width]
+    }
 
     fn start(&self, column: usize) -> &[i32] {
         &self.requant.start()[column..]

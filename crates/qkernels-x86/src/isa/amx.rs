@@ -16,6 +16,7 @@
 #![allow(unsafe_code)]
 
 mod added;
+mod fetch;
 mod results;
 
 use core::arch::asm;
@@ -26,6 +27,8 @@ use super::avx512vnni::add::Sum;
 use super::tile::Epilogue;
 use super::{Isa, Tier};
 use crate::pack::{Line, PANEL, QUAD};
+
+pub(crate) use fetch::{CACHE_LINE, fetch};
 
 /// Rows of a tile, and lines of weights that are multiplied in one step.
 pub(crate) const TILE: usize = 16;
