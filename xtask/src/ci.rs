@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::builder::PossibleValuesParser;
 
 use crate::process::{self, Failure};
-use crate::{codegen, isa, quickstart, tidy};
+use crate::{codegen, isa, parity, quickstart, tidy};
 
 /// How a step decides.
 enum Action {
@@ -19,6 +19,8 @@ enum Action {
     ),
     /// The textual rules, in this process.
     Tidy,
+    /// Whether the written tables are up to date, in this process.
+    Parity,
     /// The kernel tests, tier by tier.
     Isa,
     /// The machine code of the kernels.
@@ -46,6 +48,11 @@ const STEPS: &[Step] = &[
         name: "tidy",
         action: Action::Tidy,
         hint: "each line above names a file and the rule; the rules are in xtask/src/tidy.rs",
+    },
+    Step {
+        name: "parity",
+        action: Action::Parity,
+        hint: "`cargo xtask parity` writes the files from the tables in xtask/src/parity/",
     },
     Step {
         name: "clippy",
@@ -181,6 +188,7 @@ pub fn run(names: &[String]) -> Result<(), Failure> {
 fn perform(step: &Step) -> Result<(), Failure> {
     match &step.action {
         Action::Tidy => tidy::run(),
+        Action::Parity => parity::run(true),
         Action::Isa => isa::run(true),
         Action::Codegen => codegen::run(),
         Action::Cargo(..) | Action::Package(_) => process::run(&mut command(&step.action)),
@@ -201,6 +209,9 @@ fn command(action: &Action) -> std::process::Command {
         }
         Action::Tidy => {
             command.args(["xtask", "tidy"]);
+        }
+        Action::Parity => {
+            command.args(["xtask", "parity"]);
         }
         Action::Isa => {
             command.args(["xtask", "isa"]);
@@ -263,6 +274,7 @@ mod tests {
             [
                 "fmt",
                 "tidy",
+                "parity",
                 "clippy",
                 "doc",
                 "test",

@@ -8,6 +8,7 @@ mod ci;
 mod codegen;
 mod golden;
 mod isa;
+mod parity;
 mod process;
 mod quickstart;
 mod tidy;
@@ -43,6 +44,8 @@ enum Command {
     },
     /// Run the kernel tests once for each instruction set of this CPU.
     Isa,
+    /// Write `docs/parity.md` and the test that compiles its paths.
+    Parity,
     /// Check the machine code of the kernels' innermost loops.
     Codegen,
     /// Time networks and layers, int8 beside float; each result is checked first.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Golden { dir } => golden::run(dir.as_deref()),
         Command::Isa => isa::run(false),
+        Command::Parity => parity::run(false),
         Command::Codegen => codegen::run(),
         Command::Bench(options) => bench::run(&options),
     };
