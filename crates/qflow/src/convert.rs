@@ -8,16 +8,25 @@ use qtensor_core::Quantizer;
 
 use crate::error::{Error, Result};
 use crate::mapping::{Mapping, Target};
+use crate::prepare::is_below;
 use crate::report::{Outcome, Report, Row};
 use crate::swap::put_all;
 
 /// What [`convert_with`] does besides the default.
 #[derive(Default)]
 pub struct ConvertOptions {
-    /// Places that stay float although they are prepared, calibrated or not.
+    /// Places that stay float, with all below them, although they are prepared, calibrated or not.
     pub leave_float: Vec<String>,
     /// The table of conversions.
     pub mapping: Mapping,
+}
+
+impl ConvertOptions {
+    /// Whether a place stays float as asked.
+    fn leaves(&self, path: &str) -> bool {
+        let names = &mut self.leave_float.iter();
+        names.any(|name| name == path || is_below(path, name))
+    }
 }
 
 /// Replaces every calibrated place's module by its int8 counterpart and reports what became of each place.
@@ -101,7 +110,7 @@ impl Plan {
                 return;
             };
             any_prepared = true;
-            if !options.leave_float.iter().any(|n| n == path) && !is_calibrated(prepared) {
+            if !options.leaves(path) && !is_calibrated(prepared) {
                 uncalibrated.push(path.to_string());
             }
         });
@@ -130,10 +139,7 @@ impl Plan {
     fn add(&mut self, path: &str, place: &dyn Place, options: &ConvertOptions) -> Result<()> {
         let held = place.held();
         let converts = options.mapping.converts(held);
-        let below_converted = self
-            .composites
-            .iter()
-            .any(|c| path.strip_prefix(c).is_some_and(|r| r.starts_with('.')));
+        let below_converted = self.composites.iter().any(|c| is_below(path, c));
         if below_converted || (!is_leaf(held) && !converts) {
             return Ok(());
         }
@@ -146,7 +152,7 @@ impl Plan {
             bytes_after: 0,
         };
         if let Some(prepared) = place.prepared() {
-            if options.leave_float.iter().any(|n| n == path) {
+            if options.leaves(path) {
                 row.outcome = Outcome::Unchanged("left in float as asked".into());
             } else {
                 if let Some((module, output)) = converted(held, prepared, &options.mapping)? {

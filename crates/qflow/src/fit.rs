@@ -72,7 +72,10 @@ fn layer(kind: &str) -> String {
         _ => {}
     }
     let kind = kind.strip_prefix("Dynamic").unwrap_or(kind);
-    let plain = kind.strip_prefix("Quantized").unwrap_or(kind);
+    let plain = ["Quantized", "Quantizable"]
+        .into_iter()
+        .find_map(|form| kind.strip_prefix(form))
+        .unwrap_or(kind);
     for (fused, float) in [
         ("ConvReLU", "Conv"),
         ("ConvTransposeReLU", "ConvTranspose"),
@@ -147,6 +150,8 @@ mod tests {
             ("DynamicQuantizedLinearReLU", "Linear"),
             ("DynamicQuantizedLSTM", "LSTM"),
             ("QuantizedEmbedding", "Embedding"),
+            ("QuantizedLSTM", "LSTM"),
+            ("QuantizableMultiheadAttention", "MultiheadAttention"),
             ("QuantizedBatchNorm2d", "BatchNorm2d"),
             ("Quantize", "QuantStub"),
             ("QFunctional", "FloatFunctional"),

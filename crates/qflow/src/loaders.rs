@@ -4,7 +4,7 @@ use qnn::intrinsic::quantized::{BNReLU, ConvReLU, ConvTransposeReLU, Fused, Line
 use qnn::quantized::{
     BatchNorm, Conv, ConvTranspose, DeQuantize, Embedding, EmbeddingBag, Linear, Quantize,
 };
-use qnn::{Erased, Error, Identity, QFunctional, Result, State, dynamic, erase};
+use qnn::{Erased, Error, Identity, QFunctional, Result, State, dynamic, erase, quantized};
 
 type Loader = fn(&mut State) -> Result<Erased>;
 
@@ -55,6 +55,11 @@ fn loader(kind: &str) -> Option<Loader> {
         }
         "QuantizedEmbedding" => |s| Embedding::from_state(s).map(erase),
         "QuantizedEmbeddingBag" => |s| EmbeddingBag::from_state(s).map(erase),
+        "QuantizedLSTM" => |s| quantized::LSTM::from_state(s).map(erase),
+        "QuantizedLSTMCell" => |s| quantized::LSTMCell::from_state(s).map(erase),
+        "QuantizedMultiheadAttention" => {
+            |s| quantized::MultiheadAttention::from_state(s).map(erase)
+        }
         "QuantizedLinearReLU" | "QuantizedLinearReLU6" => |s| linear_relu(s).map(erase),
         "QuantizedConv1d" => |s| Conv::<1>::from_state(s).map(erase),
         "QuantizedConv2d" => |s| Conv::<2>::from_state(s).map(erase),

@@ -15,6 +15,8 @@ use qobserve::{ObserverFactory, QConfig, QuantType};
 
 use crate::error::Result;
 
+mod quantizable;
+
 /// What a conversion gets besides the float module.
 pub struct Target<'a> {
     /// The observer that finds the weight's qparams.
@@ -351,12 +353,13 @@ impl Mapping {
     }
 }
 
-/// All rows: static, dynamic and weight-only ones.
+/// All rows: static, dynamic and weight-only ones, and the quantizable forms of LSTMs and attention.
 impl Default for Mapping {
     fn default() -> Mapping {
         Mapping::static_int8()
             .with_all_dynamic()
             .with_all_weight_only()
+            .with_quantizable()
     }
 }
 

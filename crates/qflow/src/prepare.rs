@@ -7,7 +7,7 @@ use qobserve::QConfig;
 
 use crate::error::Result;
 use crate::mapping::Mapping;
-use crate::spec::{QConfigSpec, propagate_qconfig};
+use crate::spec::{QConfigSpec, propagate_qconfig, resolve_qconfig};
 use crate::swap::put_all;
 
 /// Attaches observers, so that the forward passes that follow are calibration.
@@ -34,22 +34,13 @@ pub fn prepare_with(
 ) -> Result<()> {
     name_places(model);
     let spec = qconfig.into();
-    let chosen: BTreeMap<_, _> = propagate_qconfig(model, &spec)?.into_iter().collect();
-    let swaps = customs(model, &chosen, mapping)?;
-    let chosen = if swaps.is_empty() {
-        chosen
-    } else {
-        put_all(model, swaps)?;
-        name_places(model);
-        // Rules by type are for the modules that were declared, and places may have appeared.
-        propagate_qconfig(model, &spec)?.into_iter().collect()
-    };
+    put_customs(model, &spec, mapping)?;
+    let chosen: BTreeMap<String, Option<QConfig>> =
+        resolve_qconfig(model, &spec).into_iter().collect();
     // A composite with a row of its own is converted as one, so nothing below it is prepared.
     let mut composites: Vec<String> = Vec::new();
     walk_mut(model, &mut |path, node| {
-        let below = composites
-            .iter()
-            .any(|c| path.strip_prefix(c).is_some_and(|r| r.starts_with('.')));
+        let below = composites.iter().any(|c| is_below(path, c));
         let leaf = is_leaf(node);
         let Some(place) = node.as_place_mut() else {
             return;
@@ -68,6 +59,31 @@ pub fn prepare_with(
         place.set_prepared(prepared);
     });
     Ok(())
+}
+
+/// Puts the modules that observe themselves into their places.
+///
+/// Rules by type are for the modules that were declared, so a spec means the same places afterwards; places that it names
+/// may be gone, and others have come.
+///
+/// # Errors
+/// Names in the rules that the model does not have, and those of making such modules; nothing has changed then.
+pub(crate) fn put_customs(
+    model: &mut dyn Node,
+    spec: &QConfigSpec,
+    mapping: &Mapping,
+) -> Result<()> {
+    let chosen = propagate_qconfig(model, spec)?.into_iter().collect();
+    let swaps = customs(model, &chosen, mapping)?;
+    put_all(model, swaps)?;
+    name_places(model);
+    Ok(())
+}
+
+/// Whether a place lies below another.
+pub(crate) fn is_below(path: &str, above: &str) -> bool {
+    path.strip_prefix(above)
+        .is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// The modules that observe themselves, by the places that they will be in.

@@ -11,8 +11,8 @@ use qobserve::{ObserverFactory, QConfig, QuantType};
 
 use crate::error::Result;
 use crate::mapping::Mapping;
-use crate::prepare::prepare_with;
-use crate::spec::{QConfigSpec, propagate_qconfig};
+use crate::prepare::{prepare_with, put_customs};
+use crate::spec::{QConfigSpec, resolve_qconfig};
 use crate::swap::put_all;
 
 type Swap = Box<dyn Fn(&dyn Node, &ObserverFactory) -> Option<Erased> + Send + Sync>;
@@ -164,7 +164,8 @@ pub fn prepare_qat_with(
 ) -> Result<()> {
     name_places(model);
     let spec = qconfig.into();
-    let chosen: BTreeMap<_, _> = propagate_qconfig(model, &spec)?.into_iter().collect();
+    put_customs(model, &spec, mapping)?;
+    let chosen: BTreeMap<_, _> = resolve_qconfig(model, &spec).into_iter().collect();
     let mut swaps = BTreeMap::new();
     walk(&*model, &mut |path, node| {
         let (Some(place), Some(Some(qconfig))) = (node.as_place(), chosen.get(path)) else {

@@ -99,6 +99,33 @@ pub fn propagate_qconfig(
     model: &dyn Node,
     spec: &QConfigSpec,
 ) -> Result<Vec<(String, Option<QConfig>)>> {
+    let (names, out) = resolve(model, spec);
+    let unknown: Vec<String> = spec
+        .names
+        .iter()
+        .map(|(n, _)| n.clone())
+        .filter(|n| !names.contains(n))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(Error::UnknownPlaces {
+            operation: "qconfig by name",
+            names: unknown,
+            known: names,
+        });
+    }
+    Ok(out)
+}
+
+/// As [`propagate_qconfig`]; rules for names that the model does not have are for nothing.
+pub(crate) fn resolve_qconfig(
+    model: &dyn Node,
+    spec: &QConfigSpec,
+) -> Vec<(String, Option<QConfig>)> {
+    resolve(model, spec).1
+}
+
+/// The names of all nodes, and the configuration of every place.
+fn resolve(model: &dyn Node, spec: &QConfigSpec) -> (Vec<String>, Vec<(String, Option<QConfig>)>) {
     fn below(
         spec: &QConfigSpec,
         path: &str,
@@ -123,18 +150,5 @@ pub fn propagate_qconfig(
         out.push((String::new(), root.clone()));
     }
     below(spec, "", model, root.as_ref(), &mut names, &mut out);
-    let unknown: Vec<String> = spec
-        .names
-        .iter()
-        .map(|(n, _)| n.clone())
-        .filter(|n| !names.contains(n))
-        .collect();
-    if !unknown.is_empty() {
-        return Err(Error::UnknownPlaces {
-            operation: "qconfig by name",
-            names: unknown,
-            known: names,
-        });
-    }
-    Ok(out)
+    (names, out)
 }

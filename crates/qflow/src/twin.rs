@@ -6,6 +6,7 @@ use qnn::{Erased, Identity, Node, State, erase, is_leaf, name_places, walk, walk
 
 use crate::convert::{ConvertOptions, Plan};
 use crate::error::{Error, Result};
+use crate::prepare::is_below;
 use crate::report::Report;
 use crate::swap::put_all;
 
@@ -39,11 +40,7 @@ pub fn convert_into(model: &dyn Node, fresh: &mut dyn Node) -> Result<Report> {
     let options = ConvertOptions::default();
     let plan = Plan::make(model, &options, true)?;
     let (mut swaps, composites) = (plan.swaps, plan.composites);
-    let converted = |path: &str| {
-        composites
-            .iter()
-            .any(|c| path.strip_prefix(c).is_some_and(|r| r.starts_with('.')))
-    };
+    let converted = |path: &str| composites.iter().any(|c| is_below(path, c));
     let (mut states, structure) = rest(model, fresh, &mut swaps, &converted);
     structure?;
     put_all(fresh, swaps)?;

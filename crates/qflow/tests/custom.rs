@@ -212,7 +212,7 @@ fn a_module_that_observes_itself_is_swapped_twice() {
     assert!(prepared.contains("(1): ObservedDouble") && converted.contains("QuantizedDouble"));
     let rows = Mapping::default().with(|_: &Double, t| Ok(erase(QuantizedDouble(t.output))));
     assert_eq!(y, run_through(rows).0);
-    assert_eq!(table().customs().collect::<Vec<_>>(), ["Double"]);
+    assert_eq!(table().customs().last().as_deref(), Some("Double"));
 
     // Places that stay float are not swapped, and an error of from_observed names the place.
     let mut float = net();

@@ -15,10 +15,10 @@ mod running;
 mod shape;
 
 pub use act::{ReLU, ReLU6};
-pub use attention::{AttentionInput, MultiheadAttention};
+pub use attention::MultiheadAttention;
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d};
 pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
-pub use curves::{GELU, Sigmoid, Softmax, Tanh};
+pub use curves::{GELU, Hardsigmoid, Sigmoid, Softmax, Tanh};
 pub use embedding::{Bags, Embedding, EmbeddingBag};
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;

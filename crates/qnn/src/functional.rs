@@ -42,6 +42,14 @@ pub struct Call {
     args: Vec<Value>,
 }
 
+impl Call {
+    /// An operation and its arguments.
+    pub fn new(operation: Operation, args: &[&Value]) -> Call {
+        let args = args.iter().map(|&v| v.clone()).collect();
+        Call { operation, args }
+    }
+}
+
 impl Flow for Call {
     fn values<'a>(&'a self, visit: &mut dyn FnMut(&'a Value)) {
         self.args.values(visit);
@@ -186,8 +194,7 @@ fn wrong_count(module: &'static str, operation: Operation, count: usize) -> Erro
 /// The operations, under PyTorch's names. All return the errors of the module in the place.
 impl Layer<FloatFunctional> {
     fn call(&self, operation: Operation, args: &[&Value]) -> Result<Value> {
-        let args = args.iter().map(|&v| v.clone()).collect();
-        self.forward(&Call { operation, args })
+        self.forward(&Call::new(operation, args))
     }
 
     /// `a + b`, with broadcasting.

@@ -4,6 +4,7 @@
 // The derive macro names this crate by its own name, in here too.
 extern crate self as qnn;
 
+mod attention;
 mod config;
 pub mod dynamic;
 mod error;
@@ -19,6 +20,7 @@ mod prepared;
 pub mod probe;
 pub mod profile;
 pub mod qat;
+pub mod quantizable;
 pub mod quantized;
 mod recurrent;
 mod residual;
@@ -30,17 +32,18 @@ mod training;
 mod value;
 mod wrapper;
 
+pub use attention::AttentionInput;
 pub use config::{
     ConvConfig, ConvGeometry, ConvTransposeConfig, ConvTransposeGeometry, PoolConfig, Sizes,
 };
 pub use error::{Error, Result};
 pub use float::{
-    AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AttentionInput,
-    AvgPool, AvgPool1d, AvgPool2d, AvgPool3d, Bags, BatchNorm, BatchNorm1d, BatchNorm2d,
-    BatchNorm3d, Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose1d, ConvTranspose2d,
-    ConvTranspose3d, Dropout, Embedding, EmbeddingBag, Flatten, GELU, GRU, GRUCell, Identity, LSTM,
-    LSTMCell, LayerNorm, Linear, MaxPool, MaxPool1d, MaxPool2d, MaxPool3d, MultiheadAttention, RNN,
-    RNNCell, ReLU, ReLU6, Recurrent, RecurrentBuilder, RecurrentCell, Sigmoid, Softmax, Tanh,
+    AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AvgPool, AvgPool1d,
+    AvgPool2d, AvgPool3d, Bags, BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv, Conv1d,
+    Conv2d, Conv3d, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dropout,
+    Embedding, EmbeddingBag, Flatten, GELU, GRU, GRUCell, Hardsigmoid, Identity, LSTM, LSTMCell,
+    LayerNorm, Linear, MaxPool, MaxPool1d, MaxPool2d, MaxPool3d, MultiheadAttention, RNN, RNNCell,
+    ReLU, ReLU6, Recurrent, RecurrentBuilder, RecurrentCell, Sigmoid, Softmax, Tanh,
 };
 pub use functional::{Call, FloatFunctional, Operation, QFunctional};
 pub use hooks::{HookHandle, Hooked, Hooks, Replaced};

@@ -6,6 +6,7 @@ use qtensor_core::{QTensor, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::module::join;
 
 /// One entry of a [`State`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,6 +109,42 @@ impl State {
     pub fn merged(mut self, other: State) -> State {
         self.0.extend(other.0);
         self
+    }
+
+    /// Adds the entries of another state, their names behind `prefix` and a dot.
+    pub fn with_below(self, prefix: &str, other: &State) -> State {
+        other.iter().fold(self, |state, (key, entry)| {
+            state.with(&join(prefix, key), entry.clone())
+        })
+    }
+
+    /// Takes the entries whose names begin with `prefix` and a dot, gives them to `take` without that, and puts back
+    /// what it leaves.
+    ///
+    /// # Errors
+    /// Those of `take`.
+    pub fn take_below<R>(
+        &mut self,
+        prefix: &str,
+        take: impl FnOnce(&mut State) -> Result<R>,
+    ) -> Result<R> {
+        let below = |key: &str| Some(key.strip_prefix(prefix)?.strip_prefix('.')?.to_string());
+        let names: Vec<(String, String)> = self
+            .0
+            .keys()
+            .filter_map(|key| Some((key.clone(), below(key)?)))
+            .collect();
+        let mut inner = State::default();
+        for (key, name) in names {
+            if let Some(entry) = self.0.remove(&key) {
+                inner.0.insert(name, entry);
+            }
+        }
+        let result = take(&mut inner)?;
+        for (name, entry) in inner.0 {
+            self.0.insert(join(prefix, &name), entry);
+        }
+        Ok(result)
     }
 
     /// The entries in order.

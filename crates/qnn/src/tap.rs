@@ -84,7 +84,7 @@ pub(crate) fn pass<F: Flow>(path: &str, output: F) -> Result<F> {
         let tap = tap.as_mut()?;
         tap.seen.push((path.to_string(), value.clone()));
         let next = tap.given.front().is_some_and(|(name, _)| name == path);
-        tap.given.pop_front().filter(|_| next).map(|(_, v)| v)
+        if next { tap.given.pop_front() } else { None }.map(|(_, value)| value)
     });
     let Some(given) = given else {
         return Ok(output);

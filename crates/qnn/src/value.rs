@@ -4,6 +4,7 @@ use qgrad::{Var, VarId};
 use qtensor_core::{QTensor, Tensor};
 
 use crate::error::{Error, Result};
+use crate::quantized::QParams;
 
 /// Whether a value is float or quantized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +108,50 @@ impl Value {
             Value::Float(var) => Value::Float(qgrad::ops::reshape(var, shape)?),
             Value::Quantized(q) => Value::Quantized(q.reshape(shape)?),
         })
+    }
+
+    /// The elements from `start` to before `end` along `dim`.
+    ///
+    /// # Errors
+    /// Those of the tensor's `slice`.
+    pub fn slice(&self, dim: usize, start: usize, end: usize) -> Result<Value> {
+        Ok(match self {
+            Value::Float(var) => Value::Float(qgrad::ops::slice(var, dim, start, end, 1)?),
+            Value::Quantized(q) => Value::Quantized(q.slice(dim, start, end, 1)?),
+        })
+    }
+
+    /// The dimensions in another order.
+    ///
+    /// # Errors
+    /// Those of the tensor's `permute`.
+    pub fn permute(&self, order: &[usize]) -> Result<Value> {
+        Ok(match self {
+            Value::Float(var) => Value::Float(qgrad::ops::permute(var, order)?),
+            Value::Quantized(q) => Value::Quantized(q.permute(order)?),
+        })
+    }
+
+    /// The values side by side along `dim`, all float or all quantized.
+    ///
+    /// Quantized ones keep their scale and zero point where those are the same; others get a map that covers all of
+    /// theirs. (PyTorch's `cat` takes the first one's, in which the others may saturate.)
+    ///
+    /// # Errors
+    /// No values, values of both kinds, shapes that differ elsewhere.
+    pub fn cat(values: &[Value], dim: usize) -> Result<Value> {
+        if let [one] = values {
+            return Ok(one.clone());
+        }
+        if let Some(Value::Quantized(first)) = values.first() {
+            let parts = values.iter().map(|v| v.quantized("cat"));
+            let parts = parts.collect::<Result<Vec<_>>>()?;
+            let out = QParams::covering(first.dtype(), &parts)?;
+            return Ok(qops::quantized::cat(&parts, dim, Some(out.out()))?.into());
+        }
+        let parts = values.iter().map(|v| v.float("cat"));
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        Ok(qgrad::ops::cat(&parts, dim)?.into())
     }
 
     /// The identity of a float value in a trace. Quantized values have none.

@@ -13,6 +13,7 @@ mod dynamic;
 mod elementwise;
 mod embedding;
 mod forms;
+mod group_norm;
 mod linear;
 mod matmul;
 mod norm;
@@ -42,6 +43,7 @@ pub use forms::{
     add_like_first, add_out, add_relu_like_first, add_relu_out, cat_out, cat_relu_out,
     mul_like_first, mul_out, mul_relu_like_first, mul_relu_out,
 };
+pub use group_norm::{group_norm, instance_norm, layer_norm};
 pub use linear::{PackedLinear, linear};
 pub use matmul::matmul;
 pub use norm::batch_norm;

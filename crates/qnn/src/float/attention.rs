@@ -1,54 +1,20 @@
-//! Multi-head self-attention.
+//! Multi-head attention.
 
-use qops::float::{AttentionMask, attention};
 use qtensor_core::Tensor;
 
 use super::Linear;
 use super::recurrent::refuse_gradients;
+use crate::attention::{Attend, AttentionInput, Heads};
 use crate::error::{Error, Result};
+use crate::init;
 use crate::module::{Module, Node};
 use crate::place::Layer;
-use crate::value::{Flow, Value};
-
-/// A batch for [`MultiheadAttention`], with what its elements must not look at.
-///
-/// Masks are added to the scores, so −∞ hides a key and 0 shows it.
-#[derive(Clone, Debug)]
-pub struct AttentionInput {
-    /// `(batch, time, embed_dim)`.
-    pub x: Value,
-    /// For each element of each sequence, `(batch, time)`: padding is −∞.
-    pub key_padding_mask: Option<Tensor>,
-    /// For each pair of a looking and a looked-at element, `(time, time)`.
-    pub attn_mask: Option<Tensor>,
-}
-
-impl From<Value> for AttentionInput {
-    fn from(x: Value) -> AttentionInput {
-        AttentionInput {
-            x,
-            key_padding_mask: None,
-            attn_mask: None,
-        }
-    }
-}
-
-impl Flow for AttentionInput {
-    fn values<'a>(&'a self, visit: &mut dyn FnMut(&'a Value)) {
-        visit(&self.x);
-    }
-
-    fn map(&self, f: &mut dyn FnMut(&Value) -> Result<Value>) -> Result<AttentionInput> {
-        Ok(AttentionInput {
-            x: f(&self.x)?,
-            ..self.clone()
-        })
-    }
-}
+use crate::state::State;
+use crate::value::Value;
 
 /// `concat over heads of softmax(q·kᵀ / √d + mask)·v`, through an output layer, with `q`, `k` and `v` from one layer.
 ///
-/// Shapes: `(batch, time, embed_dim)` in and out. The input layer is the place `in_proj` with a weight
+/// Shapes: `(batch, time, embed_dim)` in and out; keys and values are the input's own unless it has others. The input layer is the place `in_proj` with a weight
 /// `(3 · embed_dim, embed_dim)` of `q`, `k` and `v` in this order (PyTorch's `in_proj_weight`), the output layer the place
 /// `out_proj`; both are ordinary linear layers, so dynamic quantization replaces them. It computes and does not train.
 ///
@@ -70,8 +36,7 @@ impl Flow for AttentionInput {
 pub struct MultiheadAttention {
     in_proj: Layer<Linear>,
     out_proj: Layer<Linear>,
-    embed_dim: usize,
-    heads: usize,
+    heads: Heads,
 }
 
 impl MultiheadAttention {
@@ -82,18 +47,94 @@ impl MultiheadAttention {
     /// # Errors
     /// [`Error::Config`] if `heads` does not divide `embed_dim`.
     pub fn new(embed_dim: usize, heads: usize) -> Result<MultiheadAttention> {
-        if heads == 0 || embed_dim == 0 || !embed_dim.is_multiple_of(heads) {
-            return Err(Error::Config {
-                module: Self::KIND,
-                what: format!("{heads} heads for {embed_dim} features"),
-            });
-        }
+        let heads = Heads::new(Self::KIND, embed_dim, heads)?;
         Ok(MultiheadAttention {
             in_proj: Linear::new(embed_dim, 3 * embed_dim)?.into(),
             out_proj: Linear::new(embed_dim, embed_dim)?.into(),
-            embed_dim,
             heads,
         })
+    }
+
+    /// With given layers: `in_proj` gives `q`, `k` and `v` side by side.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `heads` does not divide the width, [`Error::StateShape`] if the layers' shapes contradict it.
+    pub fn from_parts(
+        in_proj: Linear,
+        out_proj: Linear,
+        heads: usize,
+    ) -> Result<MultiheadAttention> {
+        let width = in_proj.weight().shape()[1];
+        let layers = [
+            ("in_proj.weight", &in_proj, [width.saturating_mul(3), width]),
+            ("out_proj.weight", &out_proj, [width, width]),
+        ];
+        for (key, layer, expected) in layers {
+            if layer.weight().shape() != expected {
+                return Err(Error::StateShape {
+                    module: Self::KIND,
+                    key: key.into(),
+                    expected: expected.to_vec(),
+                    actual: layer.weight().shape().to_vec(),
+                });
+            }
+        }
+        Ok(MultiheadAttention {
+            in_proj: in_proj.into(),
+            out_proj: out_proj.into(),
+            heads: Heads::new(Self::KIND, width, heads)?,
+        })
+    }
+
+    /// With a learned key and its value behind those of every sequence (`bias_k` and `bias_v`), drawn.
+    ///
+    /// # Errors
+    /// None for a sound module.
+    #[doc(alias = "add_bias_kv")]
+    pub fn with_bias_kv(mut self) -> Result<MultiheadAttention> {
+        let width = self.heads.embed_dim;
+        // The bound of Xavier's uniform initialization over one row and one column.
+        let draw = || init::uniform(&[1, 1, width], (6.0 / (1 + width) as f32).sqrt());
+        self.heads.bias_kv = Some([draw()?, draw()?]);
+        Ok(self)
+    }
+
+    /// With a key and a value of zeros behind those of every sequence, so that an element can look at nothing.
+    #[doc(alias = "add_zero_attn")]
+    pub fn with_zero_attn(mut self) -> MultiheadAttention {
+        self.heads.add_zero_attn = true;
+        self
+    }
+
+    /// The output, and the shares in which each element looks at the keys: `(batch, time, keys)` on average over the
+    /// heads, or `(batch, heads, time, keys)`.
+    ///
+    /// # Errors
+    /// As `forward`.
+    #[doc(alias = "need_weights")]
+    pub fn forward_with_weights(
+        &self,
+        input: &AttentionInput,
+        average: bool,
+    ) -> Result<(Value, Tensor)> {
+        self.attend_with_weights(input, average)
+    }
+
+    /// The layers and what is beside them, if the places hold float layers still.
+    pub(crate) fn parts(&self) -> Result<(&Linear, &Linear, &Heads)> {
+        match (self.in_proj.get(), self.out_proj.get()) {
+            (Some(input), Some(output)) => Ok((input, output, &self.heads)),
+            _ => Err(Error::Config {
+                module: Self::KIND,
+                what: "its layers were converted already".into(),
+            }),
+        }
+    }
+
+    /// As this module, with other heads of the same width.
+    pub(crate) fn with_heads(mut self, heads: Heads) -> MultiheadAttention {
+        self.heads = heads;
+        self
     }
 }
 
@@ -103,7 +144,7 @@ impl Node for MultiheadAttention {
     }
 
     fn extra_repr(&self) -> String {
-        format!("embed_dim={}, num_heads={}", self.embed_dim, self.heads)
+        self.heads.repr()
     }
 
     fn children<'a>(&'a self, visit: &mut dyn FnMut(&str, &'a dyn Node)) {
@@ -115,6 +156,47 @@ impl Node for MultiheadAttention {
         visit("in_proj", &mut self.in_proj);
         visit("out_proj", &mut self.out_proj);
     }
+
+    fn state(&self) -> State {
+        self.heads.state()
+    }
+
+    fn config(&self) -> State {
+        self.heads.config()
+    }
+
+    fn load_state(&mut self, state: &mut State) -> Result<()> {
+        self.heads.load_state(Self::KIND, state)
+    }
+}
+
+impl Attend for MultiheadAttention {
+    const KIND: &'static str = MultiheadAttention::KIND;
+
+    fn heads(&self) -> &Heads {
+        &self.heads
+    }
+
+    fn project(&self, input: &AttentionInput) -> Result<[Tensor; 3]> {
+        let projected = |value: &Value| -> Result<Tensor> {
+            let projected = self.in_proj.forward(value)?;
+            Ok(projected.float(Self::KIND)?.tensor().clone())
+        };
+        let width = self.heads.embed_dim;
+        let part = |x: &Tensor, at: usize| x.slice(2, at * width, (at + 1) * width, 1);
+        let [x, key, value] = input.parts();
+        let own = projected(x)?;
+        // Keys and values of another sequence go through the whole layer too, which may be an int8 one by now.
+        let keys = input.key.as_ref().map(|_| projected(key)).transpose()?;
+        let values = input.value.as_ref().map(|_| projected(value)).transpose()?;
+        let keys = keys.as_ref().unwrap_or(&own);
+        let values = values.as_ref().unwrap_or(keys);
+        Ok([part(&own, 0)?, part(keys, 1)?, part(values, 2)?])
+    }
+
+    fn finish(&self, context: Tensor) -> Result<Value> {
+        self.out_proj.forward(&context.into())
+    }
 }
 
 impl Module for MultiheadAttention {
@@ -122,26 +204,9 @@ impl Module for MultiheadAttention {
     type Output = Value;
 
     fn forward(&self, input: &AttentionInput) -> Result<Value> {
-        refuse_gradients(Self::KIND, &input.x)?;
-        if input.x.shape().len() != 3 || input.x.shape()[2] != self.embed_dim {
-            return Err(Error::InputShape {
-                module: Self::KIND,
-                what: "the input",
-                expected: format!("(batch, time, {})", self.embed_dim),
-                actual: input.x.shape().to_vec(),
-            });
+        for value in input.parts() {
+            refuse_gradients(Self::KIND, value)?;
         }
-        let projected = self.in_proj.forward(&input.x)?;
-        let projected = projected.float(Self::KIND)?.tensor();
-        let part = |at: usize| {
-            let start = at * self.embed_dim;
-            projected.slice(2, start, start + self.embed_dim, 1)
-        };
-        let mask = AttentionMask {
-            keys: input.key_padding_mask.as_ref(),
-            pairs: input.attn_mask.as_ref(),
-        };
-        let context = attention(&part(0)?, &part(1)?, &part(2)?, self.heads, mask)?;
-        self.out_proj.forward(&context.into())
+        self.attend(input)
     }
 }

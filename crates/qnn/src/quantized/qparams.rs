@@ -1,7 +1,8 @@
 //! The scale, zero point and type of a module's output.
 
 use qops::quantized::OutQParams;
-use qtensor_core::{DType, Quantizer};
+use qtensor_core::choose_qparams::{DEFAULT_EPS, QuantRange, calculate_qparams};
+use qtensor_core::{DType, QTensor, Quantizer};
 
 use crate::error::{Error, Result};
 use crate::state::{Entry, State};
@@ -39,6 +40,29 @@ impl QParams {
                     .into(),
             }),
         }
+    }
+
+    /// The map of all given tensors if it is one, else one that covers the reals of all of theirs.
+    pub(crate) fn covering(dtype: DType, tensors: &[&QTensor]) -> Result<QParams> {
+        let maps = tensors
+            .iter()
+            .map(|q| Ok(q.per_tensor("cat")?))
+            .collect::<Result<Vec<_>>>()?;
+        let (mut scale, mut zero_point) = maps.first().copied().unwrap_or((1.0, 0));
+        if maps.iter().any(|&map| map != (scale, zero_point)) {
+            let (qmin, qmax) = dtype.range();
+            let real = |(s, z): (f64, i32), q: i32| ((f64::from(q) - f64::from(z)) * s) as f32;
+            let lo = maps.iter().map(|&m| real(m, qmin)).fold(0.0, f32::min);
+            let hi = maps.iter().map(|&m| real(m, qmax)).fold(0.0, f32::max);
+            let range = QuantRange::of(dtype, false);
+            let (s, z) = calculate_qparams(lo, hi, dtype, range, false, DEFAULT_EPS)?;
+            (scale, zero_point) = (s.into(), z);
+        }
+        Ok(QParams {
+            scale,
+            zero_point,
+            dtype,
+        })
     }
 
     /// The scale with six decimals, or with an exponent where those would hide it.

@@ -59,6 +59,13 @@ impl RecurrentConfig {
             );
             return Err(Error::Config { module, what });
         }
+        // Files may claim anything; nothing of this size has weights.
+        if input_size.max(hidden_size) > 1 << 28 || num_layers > 1 << 16 {
+            let what = format!(
+                "{num_layers} layers of {input_size} input and {hidden_size} hidden features are beyond 2^16 and 2^28"
+            );
+            return Err(Error::Config { module, what });
+        }
         Ok(())
     }
 
@@ -83,6 +90,13 @@ impl RecurrentConfig {
             self.output_size()
         };
         [[width, input], [width, self.hidden_size]]
+    }
+
+    /// PyTorch's name of the cell number `index` in the order of the states: `layers.0.layer_fw.cell`.
+    pub(crate) fn cell_name(&self, index: usize) -> String {
+        let (layer, direction) = (index / self.directions(), index % self.directions());
+        let direction = if direction == 0 { "fw" } else { "bw" };
+        format!("layers.{layer}.layer_{direction}.cell")
     }
 
     /// `10, 12, num_layers=2`, leaving out what has its default.

@@ -98,7 +98,7 @@ pub(crate) fn run<K: RecurrentKind>(
     let cell = K::cell(config.relu);
     let mut h = initial(
         module,
-        "h",
+        "the state h",
         [slots, batch, hidden],
         single,
         order,
@@ -106,7 +106,14 @@ pub(crate) fn run<K: RecurrentKind>(
     )?;
     let mut c = if cell.has_cell_state() {
         let c = given.and_then(|g| g.1);
-        initial(module, "c", [slots, batch, hidden], single, order, c)?
+        initial(
+            module,
+            "the state c",
+            [slots, batch, hidden],
+            single,
+            order,
+            c,
+        )?
     } else {
         Vec::new()
     };
@@ -159,41 +166,15 @@ fn steps(
     x: &Tensor,
 ) -> Result<Steps> {
     let features = config.input_size;
-    let refuse = |expected: String| {
-        Err(Error::InputShape {
-            module,
-            what: "the input",
-            expected,
-            actual: x.shape().to_vec(),
-        })
-    };
     if let Sequence::Packed(packed) = input {
-        let rows: usize = packed.batch_sizes().iter().sum();
-        if x.shape() != [rows, features] {
-            return refuse(format!("({rows}, {features})"));
-        }
+        packed.check_shape(module, x.shape(), features)?;
         return Ok(Steps {
             data: x.contiguous(),
             batch_sizes: packed.batch_sizes().to_vec(),
             batch: packed.batch_sizes().first().copied().unwrap_or(0),
         });
     }
-    let (time, batch, actual) = match *x.shape() {
-        [time, features] => (time, 1, features),
-        [batch, time, features] if config.batch_first => (time, batch, features),
-        [time, batch, features] => (time, batch, features),
-        _ => (0, 0, 0),
-    };
-    if actual != features || time == 0 {
-        let order = if config.batch_first {
-            "batch, time"
-        } else {
-            "time, batch"
-        };
-        return refuse(format!(
-            "({order}, {features}) or (time, {features}), with at least one step"
-        ));
-    }
+    let (time, batch) = time_and_batch(module, config, x.shape())?;
     let x = if config.batch_first && x.rank() == 3 {
         x.transpose(0, 1)?
     } else {
@@ -203,6 +184,35 @@ fn steps(
         data: x.contiguous().reshape(&[time * batch, features])?,
         batch_sizes: vec![batch; time],
         batch,
+    })
+}
+
+/// The steps and the sequences of a padded batch of that shape.
+pub(crate) fn time_and_batch(
+    module: &'static str,
+    config: &RecurrentConfig,
+    shape: &[usize],
+) -> Result<(usize, usize)> {
+    let features = config.input_size;
+    let (time, batch, actual) = match *shape {
+        [time, features] => (time, 1, features),
+        [batch, time, features] if config.batch_first => (time, batch, features),
+        [time, batch, features] => (time, batch, features),
+        _ => (0, 0, 0),
+    };
+    if actual == features && time > 0 {
+        return Ok((time, batch));
+    }
+    let order = if config.batch_first {
+        "batch, time"
+    } else {
+        "time, batch"
+    };
+    Err(Error::InputShape {
+        module,
+        what: "the input",
+        expected: format!("({order}, {features}) or (time, {features}), with at least one step"),
+        actual: shape.to_vec(),
     })
 }
 
@@ -220,19 +230,7 @@ fn initial(
         return Ok(vec![0.0; slots * batch * hidden]);
     };
     let tensor = given.float(module)?.tensor();
-    let fits = tensor.shape() == shape || (single && tensor.shape() == [slots, hidden]);
-    if !fits {
-        return Err(Error::InputShape {
-            module,
-            what: if what == "h" {
-                "the state h"
-            } else {
-                "the state c"
-            },
-            expected: format!("({slots}, {batch}, {hidden})"),
-            actual: tensor.shape().to_vec(),
-        });
-    }
+    check_state(module, what, tensor.shape(), shape, single)?;
     let values = tensor.to_vec();
     let Some(order) = order else {
         return Ok(values);
@@ -244,6 +242,26 @@ fn initial(
         }
     }
     Ok(sorted)
+}
+
+/// Refuses a state that is not `[slots, batch, hidden]`, or `[slots, hidden]` for a single sequence.
+pub(crate) fn check_state(
+    module: &'static str,
+    what: &'static str,
+    actual: &[usize],
+    shape: [usize; 3],
+    single: bool,
+) -> Result<()> {
+    let [slots, batch, hidden] = shape;
+    if actual == shape || (single && actual == [slots, hidden]) {
+        return Ok(());
+    }
+    Err(Error::InputShape {
+        module,
+        what,
+        expected: format!("({slots}, {batch}, {hidden})"),
+        actual: actual.to_vec(),
+    })
 }
 
 /// The state at the end, in the order of the batch.

@@ -179,8 +179,27 @@ impl PackedSequence {
         lengths
     }
 
-    /// The same sequences with other features.
-    pub(crate) fn with_data(&self, data: Value) -> PackedSequence {
+    /// Refuses elements that are not as many as the batch sizes say, or have another number of features.
+    pub(crate) fn check_shape(
+        &self,
+        module: &'static str,
+        actual: &[usize],
+        features: usize,
+    ) -> Result<()> {
+        let rows: usize = self.batch_sizes.iter().sum();
+        if actual == [rows, features] {
+            return Ok(());
+        }
+        Err(Error::InputShape {
+            module,
+            what: "the input",
+            expected: format!("({rows}, {features})"),
+            actual: actual.to_vec(),
+        })
+    }
+
+    /// The same sequences with other elements, one row for each of these.
+    pub fn with_data(&self, data: Value) -> PackedSequence {
         PackedSequence {
             data,
             batch_sizes: self.batch_sizes.clone(),
