@@ -77,6 +77,32 @@ pub enum Error {
         /// The type of the operand that differs from it.
         right: DType,
     },
+    /// Per-channel tensors that are joined have their channels along different axes.
+    #[error("{operation}: the tensors' channel axes differ: {expected} and {actual}")]
+    ChannelAxes {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The first tensor's axis.
+        expected: usize,
+        /// The axis of the tensor that differs from it.
+        actual: usize,
+    },
+    /// Per-channel tensors that share their channels have different scales or zero points.
+    #[error(
+        "{operation}: channel {channel} has scale and zero point {expected:?} in the first tensor, but {actual:?} in tensor {tensor}"
+    )]
+    ChannelMaps {
+        /// The operation that refused.
+        operation: &'static str,
+        /// Which tensor differs, counted from 0.
+        tensor: usize,
+        /// The channel.
+        channel: usize,
+        /// Scale and zero point in the first tensor.
+        expected: (f64, i32),
+        /// Those in the tensor that differs.
+        actual: (f64, i32),
+    },
     /// The operation does not exist for this storage type.
     #[error("{operation}: expected {expected}, got {actual}")]
     UnsupportedDType {

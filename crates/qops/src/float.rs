@@ -12,6 +12,7 @@ mod attention;
 mod average;
 mod broadcast;
 mod cat;
+mod compare;
 mod conv;
 mod conv_grad;
 mod conv_transpose;
@@ -19,19 +20,25 @@ mod depthwise;
 mod elementwise;
 mod embedding;
 mod fake_quant;
+mod fused;
 mod geometry;
 mod half;
 mod im2col;
+mod interpolate;
 mod layer_norm;
 mod linear;
 mod max_pool;
 mod norm;
 mod norm_train;
+mod order;
 mod pad;
 mod parallel;
 mod product;
+mod rectified;
 mod reduce;
+mod shuffle;
 mod softmax;
+mod spread;
 
 pub use activation::{
     gelu, gelu_backward, gelu_tanh, hardswish, hardswish_backward, relu6, relu6_backward, sigmoid,
@@ -40,7 +47,8 @@ pub use activation::{
 pub use attention::{AttentionMask, attention};
 pub use average::{adaptive_avg_pool, adaptive_avg_pool_backward, avg_pool, avg_pool_backward};
 pub use broadcast::{broadcast_shape, sum_to};
-pub use cat::cat;
+pub use cat::{cat, stack};
+pub use compare::{eq, ge, gt, le, lt, ne};
 pub use conv::conv;
 pub use conv_grad::{conv_input_gradient, conv_weight_gradient};
 pub use conv_transpose::{
@@ -54,15 +62,23 @@ pub use fake_quant::{
     FakeQuantGrid, ZeroPoints, fake_quantize, fake_quantize_backward,
     fake_quantize_qparams_backward,
 };
+pub use fused::{add_relu, add_scalar_relu, cat_relu, mul_relu, mul_scalar_relu};
 pub use half::HalfLinear;
+pub use interpolate::interpolate;
 pub use layer_norm::{layer_norm, layer_norm_backward};
 pub use linear::{linear, matmul};
 pub use max_pool::{max_pool, max_pool_backward, max_pool_with_indices};
 pub use norm::batch_norm;
 pub use norm_train::{BatchNormOutput, batch_norm_train, batch_norm_train_backward};
-pub use pad::{pad, slice_backward};
+pub use order::{
+    argmax, argmax_dim, argmin, argmin_dim, argsort, max, max_dim, min, min_dim, msort, sort, topk,
+};
+pub use pad::{pad, pad_with, slice_backward};
+pub use rectified::{celu, elu, hardsigmoid, leaky_relu, prelu, threshold};
 pub use reduce::{mean, sum};
+pub use shuffle::{channel_shuffle, pixel_shuffle, pixel_unshuffle};
 pub use softmax::{log_softmax, log_softmax_backward, softmax, softmax_backward};
+pub use spread::{std, var};
 
 #[cfg(test)]
 mod testing;

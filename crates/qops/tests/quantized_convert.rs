@@ -95,7 +95,7 @@ fn unusable_concatenations_are_refused() {
         Err(Error::UnsupportedDType { .. })
     ));
     let channels = weights(&mut rng, &[2, 3], true);
-    assert!(cat(&[&channels], 0, None).is_err());
+    assert!(cat(&[&channels], 0, Some(OutQParams::new(1.0, 0))).is_err());
     assert!(cat(&[&a], 0, Some(OutQParams::new(0.1, 300))).is_err());
 }
 

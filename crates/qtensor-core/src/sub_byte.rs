@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::affine::{dequantize_channel_value, dequantize_value, inverse_scale};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -16,7 +18,7 @@ use crate::rounding::round_half_even;
 use crate::tensor::Tensor;
 
 /// How many bits an element has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SubByteType {
     /// Unsigned 4 bits, 0..15, two to a byte.
     #[doc(alias = "torch.quint4x2")]
@@ -66,7 +68,7 @@ impl std::fmt::Display for SubByteType {
 }
 
 /// The affine map of a sub-byte tensor.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum SubByteMap {
     /// Integer zero points, per tensor or per channel: `q = clamp(rne(x · (1/s)) + z)`, `x = (q − z) · s`.
     Affine(Quantizer),
@@ -93,12 +95,42 @@ pub enum SubByteMap {
 /// assert_eq!(q.dequantize(), x);
 /// # Ok::<(), qtensor_core::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Record", into = "Record")]
 pub struct SubByteTensor {
     packed: Arc<[u8]>,
     shape: Vec<usize>,
     kind: SubByteType,
     map: SubByteMap,
+}
+
+/// A tensor as serde formats hold it; reading checks what [`SubByteTensor::from_packed`] checks.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    shape: Vec<usize>,
+    kind: SubByteType,
+    map: SubByteMap,
+    #[serde(with = "serde_bytes")]
+    packed: Vec<u8>,
+}
+
+impl From<SubByteTensor> for Record {
+    fn from(tensor: SubByteTensor) -> Record {
+        Record {
+            packed: tensor.packed.to_vec(),
+            shape: tensor.shape,
+            kind: tensor.kind,
+            map: tensor.map,
+        }
+    }
+}
+
+impl TryFrom<Record> for SubByteTensor {
+    type Error = Error;
+
+    fn try_from(record: Record) -> Result<SubByteTensor> {
+        SubByteTensor::from_packed(&record.packed, &record.shape, record.map, record.kind)
+    }
 }
 
 impl SubByteTensor {

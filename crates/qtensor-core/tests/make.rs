@@ -248,6 +248,29 @@ fn what_no_sub_byte_tensor_can_be_is_refused() {
 }
 
 #[test]
+fn sub_bytes_are_read_as_they_were_written_or_refused() {
+    let x = floats(&[0.0, 1.0, 2.0]);
+    let map = SubByteMap::FloatQParams {
+        scales: [0.5; 3].into(),
+        zero_points: [0.25; 3].into(),
+        axis: 0,
+    };
+    for map in [map, per_tensor(0.5, 1)] {
+        let q = SubByteTensor::quantize(&x, map, SubByteType::QUInt4x2).unwrap();
+        let bytes = postcard::to_stdvec(&q).unwrap();
+        assert_eq!(postcard::from_bytes::<SubByteTensor>(&bytes).unwrap(), q);
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            // Whatever is read is a sound tensor.
+            if let Ok(q) = postcard::from_bytes::<SubByteTensor>(&damaged) {
+                assert_eq!(q.dequantize().numel(), q.numel());
+            }
+        }
+    }
+}
+
+#[test]
 fn copies_between_quantized_tensors_take_the_map() {
     let mut a = quantize_per_tensor(&floats(&[1.0, 2.0]), 0.5, 10, DType::QUInt8).unwrap();
     let b: QTensor = quantize_per_tensor(&floats(&[3.0, 4.0]), 0.25, 1, DType::QUInt8).unwrap();

@@ -1,8 +1,9 @@
-//! Joining tensors along a dimension.
+//! Joining tensors along a dimension, one they have or a new one.
 
-use qtensor_core::{MemoryFormat, Tensor};
+use qtensor_core::Tensor;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::joined;
 
 /// Joins tensors along `dim`; all other dimensions must agree.
 ///
@@ -15,67 +16,24 @@ use crate::error::{Error, Result};
 /// ```
 ///
 /// # Errors
-/// [`Error::Empty`] for no tensors, [`Error::Operands`] if another dimension differs, a dimension that
-/// does not exist, ranks that differ.
+/// [`Error::Empty`](crate::Error::Empty) for no tensors, [`Error::Operands`](crate::Error::Operands) if another dimension
+/// differs, a dimension that does not exist, ranks that differ.
 #[doc(alias = "concat")]
 pub fn cat(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
-    let Some(first) = tensors.first() else {
-        return Err(Error::Empty {
-            operation: "cat",
-            what: "tensor",
-        });
-    };
-    let mut shape = first.shape().to_vec();
-    first.size(dim)?;
-    shape[dim] = 0;
-    for tensor in tensors {
-        check_shape(first.shape(), tensor.shape(), dim)?;
-        // Lengths of existing tensors fit into memory, but their sum may be absurd after expansion.
-        shape[dim] = shape[dim].saturating_add(tensor.shape()[dim]);
-    }
-    let parts: Vec<Tensor> = tensors.iter().map(|t| t.contiguous()).collect();
-    let inner: usize = shape[dim + 1..].iter().product();
-    let row = shape[dim] * inner;
-    Tensor::build(&shape, MemoryFormat::Contiguous, |out| {
-        let mut start = 0;
-        for part in &parts {
-            let len = part.shape()[dim] * inner;
-            if len == 0 {
-                continue;
-            }
-            let source = part.as_slice().unwrap_or_default().chunks_exact(len);
-            for (row, piece) in out.chunks_exact_mut(row).zip(source) {
-                row[start..start + len].copy_from_slice(piece);
-            }
-            start += len;
-        }
-        Ok(())
-    })
+    joined::cat("cat", tensors, dim)
 }
 
-fn check_shape(first: &[usize], other: &[usize], dim: usize) -> Result<()> {
-    if first.len() != other.len() {
-        return Err(qtensor_core::Error::Rank {
-            operation: "cat",
-            expected: first.len().to_string(),
-            actual: other.len(),
-            shape: other.to_vec(),
-        }
-        .into());
-    }
-    for at in (0..first.len()).filter(|&at| at != dim) {
-        if first[at] != other[at] {
-            return Err(Error::Operands {
-                operation: "cat",
-                what: "a dimension that is not joined",
-                expected: first[at],
-                actual: other[at],
-                left: first.to_vec(),
-                right: other.to_vec(),
-            });
-        }
-    }
-    Ok(())
+/// Puts tensors of one shape side by side along a new dimension before `dim`.
+///
+/// # Errors
+/// [`Error::Empty`](crate::Error::Empty) for no tensors; [`ShapeMismatch`](qtensor_core::Error::ShapeMismatch);
+/// [`NoSuchDim`](qtensor_core::Error::NoSuchDim) if `dim` exceeds the rank.
+pub fn stack(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
+    let shapes: Vec<&[usize]> = tensors.iter().map(|t| t.shape()).collect();
+    joined::check_stack("stack", &shapes, dim)?;
+    let wide = tensors.iter().map(|t| t.unsqueeze(dim));
+    let wide: Vec<Tensor> = wide.collect::<qtensor_core::Result<_>>()?;
+    joined::cat("stack", &wide.iter().collect::<Vec<_>>(), dim)
 }
 
 #[cfg(test)]
@@ -103,18 +61,39 @@ mod tests {
     }
 
     #[test]
+    fn stacked_tensors_come_out_again() {
+        let mut values = Values::new(5);
+        let parts: Vec<Tensor> = (0..3).map(|_| values.tensor(&[2, 4])).collect();
+        let refs: Vec<&Tensor> = parts.iter().collect();
+        for dim in 0..3 {
+            let stacked = stack(&refs, dim).unwrap();
+            assert_eq!(stacked.shape()[dim], 3);
+            assert_eq!(stacked.unbind(dim).unwrap(), parts);
+        }
+        let one = Tensor::scalar(2.0);
+        assert_eq!(stack(&[&one, &one], 0).unwrap().to_vec(), [2.0, 2.0]);
+    }
+
+    #[test]
     fn mistakes_show_both_shapes() {
         let (a, b) = (
             Tensor::zeros(&[2, 3]).unwrap(),
             Tensor::zeros(&[2, 4]).unwrap(),
         );
-        let message = cat(&[&a, &b], 0).unwrap_err().to_string();
-        assert!(
-            message.contains("[2, 3]") && message.contains("[2, 4]"),
-            "{message}"
-        );
+        for message in [
+            cat(&[&a, &b], 0).unwrap_err(),
+            stack(&[&a, &b], 0).unwrap_err(),
+        ] {
+            let message = message.to_string();
+            assert!(
+                message.contains("[2, 3]") && message.contains("[2, 4]"),
+                "{message}"
+            );
+        }
         assert!(cat(&[], 0).is_err());
         assert!(cat(&[&a], 2).is_err());
         assert!(cat(&[&a, &Tensor::zeros(&[2]).unwrap()], 0).is_err());
+        assert!(stack(&[], 0).is_err());
+        assert!(stack(&[&a], 3).is_err());
     }
 }

@@ -156,7 +156,7 @@ pub(super) fn paired(
     binary(operation, a, b, f)
 }
 
-fn binary(
+pub(super) fn binary(
     operation: &'static str,
     a: &Tensor,
     b: &Tensor,

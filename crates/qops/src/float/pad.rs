@@ -3,6 +3,7 @@
 use qtensor_core::{MemoryFormat, Tensor};
 
 use crate::error::{Error, Result};
+use crate::padding::{PadMode, padded};
 use crate::spec::argument;
 
 /// Puts `before` and `after` copies of `value` at both ends of each dimension; one pair for each dimension, first
@@ -30,6 +31,15 @@ pub fn pad(x: &Tensor, padding: &[(usize, usize)], value: f32) -> Result<Tensor>
         starts.push(before);
     }
     placed(x, &shape, &starts, &vec![1; x.rank()], value)
+}
+
+/// As [`pad`], with elements of `x` instead of a constant: mirrored, repeated, or from the other end.
+///
+/// # Errors
+/// [`Error::Argument`] for another number of pairs than the rank, and for more elements than there are to repeat;
+/// [`Error::Tensor`] for a size that overflows.
+pub fn pad_with(x: &Tensor, padding: &[(usize, usize)], mode: PadMode) -> Result<Tensor> {
+    padded(x, padding, mode)
 }
 
 /// The adjoint of a slice of `shape` along `dim` from `start` in steps of `step`: the gradient at its place,

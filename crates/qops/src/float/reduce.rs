@@ -64,7 +64,11 @@ fn reduced(
 }
 
 /// The shape with 1 at the summed dimensions.
-fn kept_shape(operation: &'static str, shape: &[usize], dims: &[usize]) -> Result<Vec<usize>> {
+pub(super) fn kept_shape(
+    operation: &'static str,
+    shape: &[usize],
+    dims: &[usize],
+) -> Result<Vec<usize>> {
     let mut kept = shape.to_vec();
     if dims.is_empty() {
         kept.fill(1);
@@ -92,7 +96,7 @@ fn kept_shape(operation: &'static str, shape: &[usize], dims: &[usize]) -> Resul
     Ok(kept)
 }
 
-fn remaining(shape: &[usize], dims: &[usize]) -> Vec<usize> {
+pub(super) fn remaining(shape: &[usize], dims: &[usize]) -> Vec<usize> {
     if dims.is_empty() {
         return Vec::new();
     }

@@ -1,8 +1,9 @@
 //! Concatenation of activations.
 
-use qtensor_core::{MemoryFormat, QTensor};
+use qtensor_core::{MemoryFormat, QTensor, Quantizer};
 
 use super::bytes::{Bytes, build, natural_format};
+use super::cat_channels::joined_channels;
 use super::params::{Activation, OutQParams};
 use super::table::{ThroughReals, write};
 use crate::error::{Error, Result};
@@ -12,12 +13,32 @@ use crate::error::{Error, Result};
 /// An input that already has the map of the result is copied as it is, which is what requantizing it would give. The
 /// others go through a table of their 256 values.
 ///
+/// Per-channel tensors of any type, without `out`, keep their integers: along their channel axis the scales and zero points are
+/// joined too, along another dimension all must have the same map.
+///
+/// ```
+/// # use qops::quantized::cat;
+/// # use qtensor_core::{DType, Tensor, quantize_per_channel};
+/// let x = Tensor::from_vec(vec![1.0, 2.0], &[1, 2])?;
+/// let a = quantize_per_channel(&x, &[0.5], &[0], 0, DType::QInt8)?;
+/// let b = quantize_per_channel(&x, &[0.25], &[7], 0, DType::QInt8)?;
+/// let c = cat(&[&a, &b], 0, None)?;
+/// assert_eq!(c.q_per_channel_scales()?, [0.5, 0.25]);
+/// assert_eq!(c.dequantize().to_vec(), [1.0, 2.0, 1.0, 2.0]);
+/// # Ok::<(), qops::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Empty`] without tensors; [`Error::DTypesDiffer`]; [`Error::UnsupportedDType`];
 /// [`NoSuchDim`](qtensor_core::Error::NoSuchDim); [`ShapeMismatch`](qtensor_core::Error::ShapeMismatch) if shapes
-/// differ elsewhere than along `dim`; [`QSchemeMismatch`](qtensor_core::Error::QSchemeMismatch); bad `out` parameters.
+/// differ elsewhere than along `dim`; [`QSchemeMismatch`](qtensor_core::Error::QSchemeMismatch); bad `out` parameters; [`Error::ChannelAxes`]
+/// and [`Error::ChannelMaps`] for per-channel tensors that do not fit.
 #[doc(alias = "concatenate")]
 pub fn cat(tensors: &[&QTensor], dim: usize, out: Option<OutQParams>) -> Result<QTensor> {
+    let first = tensors.first().map(|x| x.quantizer());
+    if let (Some(Quantizer::PerChannel { .. }), None) = (first, out) {
+        return joined_channels("cat", tensors, dim);
+    }
     joined("cat", tensors, dim, out, Activation::None)
 }
 
@@ -29,7 +50,7 @@ pub fn cat_relu(tensors: &[&QTensor], dim: usize, out: Option<OutQParams>) -> Re
     joined("cat_relu", tensors, dim, out, Activation::Relu)
 }
 
-fn joined(
+pub(super) fn joined(
     operation: &'static str,
     tensors: &[&QTensor],
     dim: usize,

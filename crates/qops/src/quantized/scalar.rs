@@ -21,7 +21,11 @@ use crate::error::{Error, Result};
 /// [`Error::UnsupportedDType`], [`QSchemeMismatch`](qtensor_core::Error::QSchemeMismatch),
 /// [`Error::Argument`] if `c / s` is not a number below 2³⁰ in magnitude.
 pub fn add_scalar(x: &QTensor, c: f64) -> Result<QTensor> {
-    let operation = "add_scalar";
+    added("add_scalar", x, c)
+}
+
+/// [`add_scalar`] on behalf of an operation that errors name.
+pub(super) fn added(operation: &'static str, x: &QTensor, c: f64) -> Result<QTensor> {
     let (scale, zero_point) = eight_bit(operation, x)?;
     let steps = round_half_even_f64(c / scale);
     if steps.is_nan() || steps.abs() >= f64::from(1 << 30) {
@@ -71,7 +75,11 @@ pub fn add_scalar(x: &QTensor, c: f64) -> Result<QTensor> {
 /// [`Error::Argument`] for NaN and infinities, [`InvalidScale`](qtensor_core::Error::InvalidScale) if
 /// `s·|c|` leaves `f32`.
 pub fn mul_scalar(x: &QTensor, c: f64) -> Result<QTensor> {
-    let operation = "mul_scalar";
+    multiplied("mul_scalar", x, c)
+}
+
+/// [`mul_scalar`] on behalf of an operation that errors name.
+pub(super) fn multiplied(operation: &'static str, x: &QTensor, c: f64) -> Result<QTensor> {
     let (scale, zero_point) = eight_bit(operation, x)?;
     if !c.is_finite() {
         return Err(Error::Argument {

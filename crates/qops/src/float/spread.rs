@@ -1,0 +1,121 @@
+//! Variance and standard deviation over dimensions, accumulated in `f64`.
+
+use qtensor_core::{MemoryFormat, Tensor};
+
+use super::broadcast::sums_to;
+use super::reduce::{kept_shape, mean, remaining};
+use crate::error::Result;
+
+/// `√(Σ (x − mean)² / (n − 1))` over `dims` (all if empty), `n` being how many elements each has; the divisor is `n`
+/// unless `unbiased`.
+///
+/// The mean and the sum are in `f64` and the result is rounded once. That of no elements is NaN, as is the unbiased one of a single
+/// element.
+///
+/// ```
+/// # use qops::float::std;
+/// # use qtensor_core::Tensor;
+/// let x = Tensor::from_vec(vec![1.0, 3.0, 2.0, 2.0], &[2, 2])?;
+/// assert_eq!(std(&x, &[1], false, false)?.to_vec(), [1.0, 0.0]);
+/// # Ok::<(), qops::Error>(())
+/// ```
+///
+/// # Errors
+/// A dimension that does not exist, or comes twice ([`Error::Argument`](crate::Error::Argument)).
+pub fn std(x: &Tensor, dims: &[usize], unbiased: bool, keep_dims: bool) -> Result<Tensor> {
+    spread("std", x, dims, unbiased, keep_dims, f64::sqrt)
+}
+
+/// The square of [`std`].
+///
+/// # Errors
+/// As [`std`].
+pub fn var(x: &Tensor, dims: &[usize], unbiased: bool, keep_dims: bool) -> Result<Tensor> {
+    spread("var", x, dims, unbiased, keep_dims, |v| v)
+}
+
+fn spread(
+    operation: &'static str,
+    x: &Tensor,
+    dims: &[usize],
+    unbiased: bool,
+    keep_dims: bool,
+    finish: impl Fn(f64) -> f64,
+) -> Result<Tensor> {
+    let kept = kept_shape(operation, x.shape(), dims)?;
+    let whole = mean(x, dims, true)?;
+    let count = (x.numel() / whole.numel().max(1)) as f64;
+    // Deviations from the rounded mean lose no precision, and their own mean corrects for its rounding.
+    let deviations = super::sub(x, &whole)?;
+    let first = sums_to(&deviations, &kept);
+    let squares = sums_to(&super::mul(&deviations, &deviations)?, &kept);
+    let divisor = if unbiased { count - 1.0 } else { count };
+    let shape = if keep_dims {
+        kept
+    } else {
+        remaining(x.shape(), dims)
+    };
+    Tensor::build(&shape, MemoryFormat::Contiguous, |out| {
+        for ((o, sum), squares) in out.iter_mut().zip(first).zip(squares) {
+            let around = (squares - sum * sum / count).max(0.0);
+            *o = if divisor > 0.0 {
+                finish(around / divisor) as f32
+            } else {
+                f32::NAN
+            };
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Values, assert_close};
+    use super::*;
+
+    #[test]
+    fn deviations_from_the_mean() {
+        let x = super::super::add_scalar(&Values::new(1).tensor(&[3, 4, 5]), 100.0).unwrap();
+        for unbiased in [false, true] {
+            let mut want = Vec::new();
+            for j in 0..4 {
+                let row: Vec<f64> = (0..15)
+                    .map(|n| x.get(&[n / 5, j, n % 5]).unwrap().into())
+                    .collect();
+                let mean = row.iter().sum::<f64>() / 15.0;
+                let squares: f64 = row.iter().map(|v| (v - mean) * (v - mean)).sum();
+                want.push((squares / if unbiased { 14.0 } else { 15.0 }).sqrt());
+            }
+            assert_close(
+                &std(&x, &[0, 2], unbiased, false).unwrap(),
+                &[4],
+                &want,
+                1e-6,
+            );
+            assert_close(
+                &std(&x, &[2, 0], unbiased, true).unwrap(),
+                &[1, 4, 1],
+                &want,
+                1e-6,
+            );
+            let squares: Vec<f64> = want.iter().map(|s| s * s).collect();
+            assert_close(
+                &var(&x, &[0, 2], unbiased, false).unwrap(),
+                &[4],
+                &squares,
+                1e-6,
+            );
+        }
+        let one = Tensor::full(&[2, 1], 3.0).unwrap();
+        assert!(std(&one, &[1], true, false).unwrap().to_vec()[0].is_nan());
+        assert_eq!(std(&one, &[1], false, false).unwrap().to_vec(), [0.0; 2]);
+        assert!(
+            std(&Tensor::zeros(&[0]).unwrap(), &[], false, false)
+                .unwrap()
+                .item()
+                .unwrap()
+                .is_nan()
+        );
+        assert!(std(&one, &[2], true, false).is_err());
+    }
+}
