@@ -73,9 +73,13 @@ pub(crate) fn convert_dynamic(model: &mut dyn Node) -> Result<Report> {
 /// Swaps the modules and completes the report.
 fn carry_out(model: &mut dyn Node, plan: Plan) -> Result<Report> {
     put_all(model, plan.swaps)?;
+    Ok(settle(model, plan.rows))
+}
+
+/// Ends preparation, and completes the rows of the report with what the places hold now.
+pub(crate) fn settle(model: &mut dyn Node, mut rows: Vec<Row>) -> Report {
     // An int8 model is not trained: what stayed float computes as in evaluation.
     qnn::eval(model);
-    let mut rows = plan.rows;
     walk_mut(model, &mut |path, node| {
         let Some(place) = node.as_place_mut() else {
             return;
@@ -86,7 +90,7 @@ fn carry_out(model: &mut dyn Node, plan: Plan) -> Result<Report> {
             row.bytes_after = place.held().state().bytes();
         }
     });
-    Ok(Report::new(rows))
+    Report::new(rows)
 }
 
 /// All new modules and the report's rows, made before anything changes.

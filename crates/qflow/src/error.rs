@@ -1,7 +1,7 @@
 //! What can go wrong in the flow, with the places and both numbers.
 
 /// The crate's result type.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of fusing, preparing, converting, saving or loading.
 #[derive(Debug, thiserror::Error)]
@@ -193,6 +193,9 @@ pub enum Error {
         /// The second model's module.
         actual: String,
     },
+    /// An error of the user's own metric.
+    #[error("the metric failed: {0}")]
+    Metric(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// An error of autograd or of an optimizer.
     #[error(transparent)]
     Grad(#[from] qgrad::Error),

@@ -1,6 +1,7 @@
 //! From a float model to int8: fuse, prepare, calibrate, convert, save.
 #![doc = include_str!("../README.md")]
 
+pub mod accuracy;
 mod calibrate;
 mod calibration;
 mod check;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use qnn::{Erased, Node, State, is_leaf, name_places, walk, walk_mut};
+use qnn::{Bridge, Erased, Node, Place, State, is_leaf, name_places, walk, walk_mut};
 use qtensor_core::container::{self, Kind};
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,10 @@ pub fn to_bytes(model: &dyn Node) -> Result<Vec<u8>> {
     let mut records = Vec::new();
     walk(model, &mut |path, node| {
         if is_recorded(node) {
-            let (state, config) = (node.state(), node.config());
+            let (mut state, config) = (node.state(), node.config());
+            if let Some(bridge) = node.as_place().and_then(Place::bridge) {
+                state = bridge.save(state);
+            }
             records.push(Record {
                 path: path.into(),
                 kind: node.kind().into(),
@@ -119,13 +122,20 @@ pub fn from_bytes(model: &mut dyn Node, bytes: &[u8]) -> Result<()> {
 
     let mut swaps: BTreeMap<String, Erased> = BTreeMap::new();
     let mut states: BTreeMap<String, State> = BTreeMap::new();
+    let mut bridges: BTreeMap<String, Bridge> = BTreeMap::new();
     {
         let mut nodes: BTreeMap<String, &dyn Node> = BTreeMap::new();
         walk(&*model, &mut |path, node| {
             nodes.insert(path.to_string(), node);
         });
-        for record in records {
+        for mut record in records {
             let node = nodes[&record.path];
+            let bridge = Bridge::take(&mut record.state);
+            if let Some(bridge) =
+                bridge.map_err(|e| Error::from(e).at(&record.path, &record.kind))?
+            {
+                bridges.insert(record.path.clone(), bridge);
+            }
             check_fit(
                 &record.path,
                 node,
@@ -146,6 +156,9 @@ pub fn from_bytes(model: &mut dyn Node, bytes: &[u8]) -> Result<()> {
     put_all(model, swaps)?;
     let mut result = Ok(());
     walk_mut(model, &mut |path, node| {
+        if let Some(place) = node.as_place_mut() {
+            place.set_bridge(bridges.remove(path));
+        }
         if let (Some(mut state), true) = (states.remove(path), result.is_ok()) {
             result = node
                 .load_state(&mut state)

@@ -5,6 +5,7 @@
 extern crate self as qnn;
 
 mod attention;
+mod bridge;
 mod config;
 pub mod dynamic;
 mod error;
@@ -33,6 +34,7 @@ mod value;
 mod wrapper;
 
 pub use attention::AttentionInput;
+pub use bridge::Bridge;
 pub use config::{
     ConvConfig, ConvGeometry, ConvTransposeConfig, ConvTransposeGeometry, PoolConfig, Sizes,
 };

@@ -8,6 +8,7 @@ use qgrad::Var;
 use qgrad::trace::{self, Event};
 use qobserve::{Observer, QConfig};
 
+use crate::bridge::Bridge;
 use crate::error::{Error, Result};
 use crate::hooks::{HookHandle, Hooked, Hooks, Replaced};
 use crate::module::{Module, Node};
@@ -74,6 +75,7 @@ pub struct Layer<M: Module> {
     qconfig: QConfigSetting,
     prepared: Option<Prepared>,
     hooks: Hooks,
+    bridge: Option<Bridge>,
     declared: PhantomData<fn() -> M>,
 }
 
@@ -86,6 +88,7 @@ impl<M: Module> Layer<M> {
             qconfig: QConfigSetting::Inherit,
             prepared: None,
             hooks: Hooks::default(),
+            bridge: None,
             declared: PhantomData,
         }
     }
@@ -153,6 +156,7 @@ impl<M: Module> Layer<M> {
         let replaced = replaced.map_err(|e| e.at(&self.path, self.held.kind()))?;
         let input = replaced.as_ref().unwrap_or(input);
         let tracing = trace::is_recording();
+        tap::enter(&self.path, input);
         if tracing {
             trace::push(Event::Enter {
                 label: self.path.clone(),
@@ -160,8 +164,16 @@ impl<M: Module> Layer<M> {
             });
         }
         let entered = profile::enter();
+        let crossed = match &self.bridge {
+            Some(bridge) => Some(
+                bridge
+                    .cross(input)
+                    .map_err(|e| e.at(&self.path, self.held.kind()))?,
+            ),
+            None => None,
+        };
         let mut output = self
-            .compute(input)
+            .compute(crossed.as_ref().unwrap_or(input))
             .map_err(|e| e.at(&self.path, self.held.kind()))?;
         if let Some(entered) = entered {
             profile::leave(entered, &self.path, self.held.kind(), input, &output);
@@ -253,6 +265,12 @@ pub trait Place {
     /// [`Error::Signature`].
     fn replace(&mut self, module: Erased) -> Result<Erased>;
 
+    /// The border in front of the place, if it has one.
+    fn bridge(&self) -> Option<&Bridge>;
+
+    /// Sets up a border in front of the place, or takes it away.
+    fn set_bridge(&mut self, bridge: Option<Bridge>);
+
     /// The place's own setting.
     fn qconfig(&self) -> &QConfigSetting;
 
@@ -264,6 +282,9 @@ pub trait Place {
 
     /// What calibration has gathered, between preparation and conversion.
     fn prepared(&self) -> Option<&Prepared>;
+
+    /// As [`prepared`](Place::prepared), taken out of the place, which watches nothing from then on.
+    fn take_prepared(&mut self) -> Option<Prepared>;
 
     /// As [`prepared`](Place::prepared), mutably.
     fn prepared_mut(&mut self) -> Option<&mut Prepared>;
@@ -322,6 +343,14 @@ impl<M: Module> Place for Layer<M> {
         Ok(module)
     }
 
+    fn bridge(&self) -> Option<&Bridge> {
+        self.bridge.as_ref()
+    }
+
+    fn set_bridge(&mut self, bridge: Option<Bridge>) {
+        self.bridge = bridge;
+    }
+
     fn qconfig(&self) -> &QConfigSetting {
         &self.qconfig
     }
@@ -336,6 +365,10 @@ impl<M: Module> Place for Layer<M> {
 
     fn prepared(&self) -> Option<&Prepared> {
         self.prepared.as_ref()
+    }
+
+    fn take_prepared(&mut self) -> Option<Prepared> {
+        self.prepared.take()
     }
 
     fn prepared_mut(&mut self) -> Option<&mut Prepared> {

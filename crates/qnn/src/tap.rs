@@ -20,6 +20,8 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
+use qtensor_core::quantize_with;
+
 use crate::error::Result;
 use crate::value::{Flow, Value};
 
@@ -35,6 +37,7 @@ struct Tap {
 
 thread_local! {
     static TAP: RefCell<Option<Tap>> = const { RefCell::new(None) };
+    static INPUTS: RefCell<Option<Inputs>> = const { RefCell::new(None) };
 }
 
 /// Runs `f`; answers with its result and the output of every place that ran on this thread.
@@ -46,7 +49,8 @@ pub fn record<R>(f: impl FnOnce() -> R) -> (R, Outputs) {
 
 /// As [`record`], and replaces the output of each place by the given one, where the next of those has its name.
 ///
-/// Quantized values are given as float ones to a place whose own output is float.
+/// Quantized values are given as float ones to a place whose own output is float, and float ones on the grid of the
+/// place's own output where that is quantized.
 pub fn replay<R>(given: Outputs, f: impl FnOnce() -> R) -> (R, Outputs) {
     /// Gives the outer tap its turn again, even if `f` unwinds.
     struct Restore(Option<Tap>);
@@ -64,6 +68,39 @@ pub fn replay<R>(given: Outputs, f: impl FnOnce() -> R) -> (R, Outputs) {
     let tap = TAP.with(|slot| slot.replace(None)).unwrap_or_default();
     drop(restore);
     (result, tap.seen)
+}
+
+/// Place names with the values that came to each, in the order in which places began.
+pub type Inputs = Vec<(String, Vec<Value>)>;
+
+/// Runs `f`; answers with its result and the inputs of every place that ran on this thread, as they came, before any
+/// [`Bridge`](crate::Bridge).
+///
+/// A recording inside `f` keeps its inputs for itself.
+pub fn record_inputs<R>(f: impl FnOnce() -> R) -> (R, Inputs) {
+    /// Gives the outer recording its turn again, even if `f` unwinds.
+    struct Restore(Option<Inputs>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            INPUTS.with(|inputs| inputs.replace(self.0.take()));
+        }
+    }
+    let restore = Restore(INPUTS.with(|slot| slot.replace(Some(Inputs::new()))));
+    let result = f();
+    let inputs = INPUTS.with(|slot| slot.replace(None)).unwrap_or_default();
+    drop(restore);
+    (result, inputs)
+}
+
+/// Notes a place's input, while this thread records them.
+pub(crate) fn enter(path: &str, input: &impl Flow) {
+    INPUTS.with(|slot| {
+        if let Some(noted) = slot.borrow_mut().as_mut() {
+            let mut values = Vec::new();
+            input.values(&mut |value| values.push(value.clone()));
+            noted.push((path.to_string(), values));
+        }
+    });
 }
 
 /// Whether outputs of this thread are noted.
@@ -91,6 +128,9 @@ pub(crate) fn pass<F: Flow>(path: &str, output: F) -> Result<F> {
     };
     let given = match (&value, given) {
         (Value::Float(_), quantized @ Value::Quantized(_)) => quantized.to_tensor().into(),
+        (Value::Quantized(own), Value::Float(var)) => {
+            quantize_with(var.untraced(), own.quantizer().clone(), own.dtype())?.into()
+        }
         (_, other) => other,
     };
     let mut first = Some(given);
@@ -122,5 +162,21 @@ mod tests {
         let (_, own) = replay(given, || net.forward(&x));
         assert_eq!(own[1].1.to_tensor(), plain[1].1.to_tensor());
         assert!(record(|| ()).1.is_empty());
+    }
+
+    #[test]
+    fn inputs_are_noted_as_they_come() {
+        let mut net = Sequential::new()
+            .push(Linear::new(2, 2).unwrap())
+            .push(ReLU);
+        name_places(&mut net);
+        let x: Value = Tensor::ones(&[1, 2]).unwrap().into();
+        let ((y, outputs), inputs) = record_inputs(|| record(|| net.forward(&x)));
+        y.unwrap();
+        let paths: Vec<&str> = inputs.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(paths, ["0", "1"]);
+        assert_eq!(inputs[0].1[0].to_tensor(), x.to_tensor());
+        assert_eq!(inputs[1].1[0].to_tensor(), outputs[0].1.to_tensor());
+        assert!(record_inputs(|| ()).1.is_empty());
     }
 }
