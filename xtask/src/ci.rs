@@ -114,6 +114,8 @@ const STEPS: &[Step] = &[
             "--exclude",
             "qtensor-benches",
             "--exclude",
+            "qtensor-docs",
+            "--exclude",
             "xtask",
             "--no-verify",
         ]),

@@ -8,6 +8,7 @@ mod address;
 mod code;
 mod docs;
 mod files;
+mod guides;
 mod layout;
 mod report;
 mod tree;
@@ -78,6 +79,11 @@ const RULES: &[Rule] = &[
         name: "doc-paths",
         says: "a path in backticks in the guides exists",
         check: docs::backticked_paths,
+    },
+    Rule {
+        name: "guides",
+        says: "every guide is compiled by docs/tests/, and Rust that is not says why in a comment above",
+        check: guides::compiled,
     },
     Rule {
         name: "foreign-paths",

@@ -28,6 +28,10 @@ struct Record {
     config: State,
 }
 
+/// All nodes of a saved model.
+#[derive(Deserialize)]
+struct Records(#[serde(deserialize_with = "qtensor_core::grown::vec")] Vec<Record>);
+
 /// The file's bytes.
 ///
 /// # Errors
@@ -113,7 +117,7 @@ pub fn load(model: &mut dyn Node, path: impl AsRef<Path>) -> Result<()> {
 /// As [`load`].
 pub fn from_bytes(model: &mut dyn Node, bytes: &[u8]) -> Result<()> {
     let content = container::open(Kind::Model, bytes)?;
-    let (records, rest): (Vec<Record>, _) =
+    let (Records(records), rest) =
         postcard::take_from_bytes(content).map_err(|e| malformed(e.to_string()))?;
     let calibration = calibration(rest)?;
     name_places(model);

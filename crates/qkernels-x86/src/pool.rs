@@ -48,7 +48,7 @@ impl PoolShape {
     /// # Errors
     /// [`Error::Zero`] for a zero size (the batch may be empty), [`Error::Padding`] for padding beyond half
     /// of the kernel, [`Error::Window`] if the dilated kernel exceeds the padded input,
-    /// [`Error::TooLarge`] if a length overflows.
+    /// [`Error::TooLarge`] if a length overflows, or a step over the whole input would.
     ///
     /// ```
     /// # use qkernels_x86::PoolShape;
@@ -101,7 +101,13 @@ impl PoolShape {
             }
         }
         let [d, h, w] = self.input;
-        product(OPERATION, &[self.batch, d, h, w, self.channels])?;
+        let elements = product(OPERATION, &[self.batch, d, h, w, self.channels])?;
+        // Kernels move by this many elements at most, even where a stride leads to no second window.
+        for axis in 0..3 {
+            let padded = self.input[axis] + 2 * self.padding[axis];
+            let reach = padded.max(self.stride[axis]).max(self.dilation[axis]);
+            product(OPERATION, &[reach, elements.max(1)])?;
+        }
         let [d, h, w] = self.output();
         product(OPERATION, &[self.batch, d, h, w, self.channels])?;
         Ok(())

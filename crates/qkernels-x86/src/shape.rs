@@ -47,7 +47,7 @@ impl ConvShape {
     /// # Errors
     /// [`Error::Zero`] for a zero size (the batch may be empty), [`Error::Indivisible`] if groups do not
     /// divide the channels, [`Error::Window`] if the dilated kernel exceeds the padded input,
-    /// [`Error::TooLarge`] if a length overflows.
+    /// [`Error::TooLarge`] if a length overflows, or a step over the whole input would.
     pub fn validate(&self) -> Result<()> {
         let sizes = [
             ("in_channels", self.in_channels),
@@ -93,7 +93,13 @@ impl ConvShape {
             }
         }
         let [d, h, w] = self.input;
-        product(OPERATION, &[self.batch, d, h, w, self.in_channels])?;
+        let elements = product(OPERATION, &[self.batch, d, h, w, self.in_channels])?;
+        // Kernels move by this many elements at most, even where a stride leads to no second window.
+        for axis in 0..3 {
+            let padded = self.input[axis] + 2 * self.padding[axis];
+            let reach = padded.max(self.stride[axis]).max(self.dilation[axis]);
+            product(OPERATION, &[reach, elements.max(1)])?;
+        }
         let [d, h, w] = self.output();
         product(OPERATION, &[self.batch, d, h, w, self.out_channels])?;
         let [d, h, w] = self.kernel;
@@ -234,5 +240,16 @@ mod tests {
             ..PLAIN
         };
         assert_eq!(large.validate(), Err(Error::TooLarge { operation: "conv" }));
+        // A single window, to which no stride matters; but what it is multiplied with does not fit.
+        let step = ConvShape {
+            stride: [1, 1, usize::MAX / 2],
+            ..PLAIN
+        };
+        assert_eq!(step.validate(), Err(Error::TooLarge { operation: "conv" }));
+        let single = ConvShape {
+            stride: [1, 1, 1 << 20],
+            ..PLAIN
+        };
+        assert_eq!((single.validate(), single.output()), (Ok(()), [1, 3, 1]));
     }
 }

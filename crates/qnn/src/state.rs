@@ -18,7 +18,7 @@ pub enum Entry {
     /// A real number, such as a scale.
     Real(f64),
     /// Whole numbers, such as a stride or a zero point.
-    Ints(Vec<i64>),
+    Ints(#[serde(deserialize_with = "qtensor_core::grown::vec")] Vec<i64>),
     /// A name, such as a storage type.
     Text(String),
     /// Weights of another width, such as 16-bit floats.
@@ -29,10 +29,12 @@ pub enum Entry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PackedTensor {
     /// The lengths of the dimensions.
+    #[serde(deserialize_with = "qtensor_core::grown::vec")]
     pub shape: Vec<usize>,
     /// The width of a number.
     pub bits: u8,
     /// The numbers.
+    #[serde(deserialize_with = "qtensor_core::grown::vec")]
     pub bytes: Vec<u8>,
 }
 

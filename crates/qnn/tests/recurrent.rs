@@ -316,6 +316,7 @@ fn modules_that_cannot_be_are_refused() -> qnn::Result<()> {
     for (key, value) in [
         ("num_layers", 1 << 40),
         ("hidden_size", 4),
+        ("hidden_size", i64::MAX as usize),
         ("input_size", 3),
     ] {
         let state = int8.state().merged(Node::config(&int8));

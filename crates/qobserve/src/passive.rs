@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 
+use qtensor_core::grown::Grown;
 use qtensor_core::{DType, Quantizer, Tensor};
 
 use crate::error::{Error, Result};
@@ -220,7 +221,7 @@ impl Observer for RecordingObserver {
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<()> {
-        let batches: VecDeque<Tensor> = state::load_plain(self.name(), bytes)?;
+        let Grown(batches) = state::load_plain::<Grown<Tensor>>(self.name(), bytes)?;
         self.reset();
         batches.iter().try_for_each(|batch| self.observe(batch))
     }

@@ -8,7 +8,9 @@ use crate::state::check_range;
 /// Extremes of each channel; empty until data came.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ranges {
+    #[serde(deserialize_with = "qtensor_core::grown::vec")]
     pub mins: Vec<f32>,
+    #[serde(deserialize_with = "qtensor_core::grown::vec")]
     pub maxs: Vec<f32>,
     /// How many batches came, the weight of a moving average in a merge.
     pub batches: u64,

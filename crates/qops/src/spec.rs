@@ -68,10 +68,13 @@ impl ConvSpec {
     /// Checks what the public fields allow to go wrong.
     ///
     /// # Errors
-    /// [`Error::Argument`] if a stride, a dilation or `groups` is 0.
+    /// [`Error::Argument`] if a stride, a dilation or `groups` is 0, or if a size exceeds 2^40.
     pub fn validate(&self) -> Result<()> {
         all_positive("conv", "stride", self.stride)?;
         all_positive("conv", "dilation", self.dilation)?;
+        moderate("conv", "stride", self.stride)?;
+        moderate("conv", "padding", self.padding)?;
+        moderate("conv", "dilation", self.dilation)?;
         if self.groups == 0 {
             return Err(argument("conv", "groups", "at least 1", 0));
         }
@@ -171,12 +174,15 @@ impl PoolSpec {
     /// Checks what the public fields allow to go wrong, for `operation` in the message.
     ///
     /// # Errors
-    /// [`Error::Argument`] if a size, stride, dilation or the divisor is 0, or if the padding exceeds
-    /// half of the window.
+    /// [`Error::Argument`] if a size, stride, dilation or the divisor is 0, if one exceeds 2^40, or if the
+    /// padding exceeds half of the window.
     pub fn validate(&self, operation: &'static str) -> Result<()> {
         all_positive(operation, "kernel", self.kernel)?;
         all_positive(operation, "stride", self.stride)?;
         all_positive(operation, "dilation", self.dilation)?;
+        moderate(operation, "kernel", self.kernel)?;
+        moderate(operation, "stride", self.stride)?;
+        moderate(operation, "dilation", self.dilation)?;
         for axis in 0..3 {
             let half = span(operation, self.kernel[axis], self.dilation[axis])? / 2;
             if self.padding[axis] > half {
@@ -269,6 +275,18 @@ fn all_positive(operation: &'static str, name: &'static str, values: [usize; 3])
         ));
     }
     Ok(())
+}
+
+/// Refuses sizes whose products and sums with lengths of tensors could overflow.
+fn moderate(operation: &'static str, name: &'static str, values: [usize; 3]) -> Result<()> {
+    const MOST: usize = 1 << 40;
+    match values.iter().find(|&&value| value > MOST) {
+        None => Ok(()),
+        Some(value) => {
+            let expected = format!("at most {MOST} along each axis");
+            Err(argument(operation, name, expected, value))
+        }
+    }
 }
 
 fn no_effect(
@@ -398,10 +416,14 @@ mod tests {
                 input: 4
             })
         );
-        let huge = ConvSpec::new(&[1], &[usize::MAX], &[1], 1).unwrap();
-        assert!(huge.output([1, 1, 4], [1, 1, 1]).is_err());
-        let wide = ConvSpec::new(&[1], &[0], &[usize::MAX], 1).unwrap();
-        assert!(wide.output([1, 1, 4], [1, 1, 3]).is_err());
+        for [stride, padding, dilation] in [[1 << 41, 0, 1], [1, 1 << 41, 1], [1, 0, usize::MAX]] {
+            let error = ConvSpec::new(&[stride], &[padding], &[dilation], 1).unwrap_err();
+            assert!(error.to_string().contains("1099511627776"), "{error}");
+        }
+        let mut pool = PoolSpec::new(&[3], &[1 << 41], &[]).unwrap();
+        assert!(pool.output("max_pool", [1, 1, 4]).is_err());
+        pool.stride = [1, 1, 1 << 40];
+        assert_eq!(pool.output("max_pool", [1, 1, 4]).unwrap(), [1; 3]);
     }
 
     #[test]

@@ -251,6 +251,7 @@ impl Layout {
         if dim > self.rank() {
             return Err(self.no_such_dim("unsqueeze", dim));
         }
+        check_rank("unsqueeze", self.rank() + 1, &self.shape)?;
         let mut view = self.clone();
         view.shape.insert(dim, 1);
         view.strides.insert(dim, 1);
@@ -393,11 +394,27 @@ impl Layout {
     }
 }
 
+/// The most dimensions of a tensor, as in PyTorch: printing and walking take a step of the stack for each.
+pub const MAX_RANK: usize = 64;
+
+fn check_rank(operation: &'static str, rank: usize, shape: &[usize]) -> Result<()> {
+    if rank <= MAX_RANK {
+        return Ok(());
+    }
+    Err(Error::Rank {
+        operation,
+        expected: format!("at most {MAX_RANK}"),
+        actual: rank,
+        shape: shape[..shape.len().min(MAX_RANK)].to_vec(),
+    })
+}
+
 /// The product of a shape.
 ///
 /// # Errors
-/// [`Error::TooLarge`] if it, times the largest element, does not fit `isize`.
+/// [`Error::Rank`] for more than [`MAX_RANK`] dimensions, [`Error::TooLarge`] if it, times the largest element, does not fit `isize`.
 pub fn checked_numel(shape: &[usize]) -> Result<usize> {
+    check_rank("shape", shape.len(), shape)?;
     // Zero-length dimensions make the product zero, yet the others must still multiply safely.
     let bound = shape
         .iter()

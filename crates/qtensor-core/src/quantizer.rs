@@ -22,8 +22,10 @@ pub enum Quantizer {
     /// One scale and zero point for each index along `axis`.
     PerChannel {
         /// A scale for each channel.
+        #[serde(deserialize_with = "crate::grown::shared")]
         scales: Arc<[f64]>,
         /// A zero point for each channel.
+        #[serde(deserialize_with = "crate::grown::shared")]
         zero_points: Arc<[i32]>,
         /// The channel axis.
         axis: usize,

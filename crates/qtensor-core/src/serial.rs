@@ -19,6 +19,7 @@ use crate::tensor::Tensor;
 
 #[derive(Serialize, Deserialize)]
 struct FloatRecord<'a> {
+    #[serde(deserialize_with = "crate::grown::vec")]
     shape: Vec<usize>,
     #[serde(with = "serde_bytes", borrow)]
     data: Cow<'a, [u8]>,
@@ -26,6 +27,7 @@ struct FloatRecord<'a> {
 
 #[derive(Serialize, Deserialize)]
 struct QRecord<'a> {
+    #[serde(deserialize_with = "crate::grown::vec")]
     shape: Vec<usize>,
     dtype: DType,
     map: MapRecord,
@@ -44,14 +46,15 @@ enum MapRecord {
     PerChannel {
         axis: usize,
         scales: Scales,
+        #[serde(deserialize_with = "crate::grown::option")]
         zero_points: Option<Vec<i32>>,
     },
 }
 
 #[derive(Serialize, Deserialize)]
 enum Scales {
-    Single(Vec<f32>),
-    Double(Vec<f64>),
+    Single(#[serde(deserialize_with = "crate::grown::vec")] Vec<f32>),
+    Double(#[serde(deserialize_with = "crate::grown::vec")] Vec<f64>),
 }
 
 /// True if `f32` holds every scale exactly, so that files write four bytes for each.

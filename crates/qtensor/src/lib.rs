@@ -14,8 +14,3 @@ pub use qnn;
 pub use qobserve;
 pub use qops;
 pub use qtensor_core;
-
-/// The front page of the repository, compiled with the documentation tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct FrontPage;

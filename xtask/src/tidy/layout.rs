@@ -18,7 +18,7 @@ const STACK: &[&str] = &[
 ];
 
 /// Members beside the stack, on which no crate of the stack may depend.
-const TOOLS: &[&str] = &["qtensor-benches", "xtask"];
+const TOOLS: &[&str] = &["qtensor-benches", "qtensor-docs", "xtask"];
 
 /// The files of every crate.
 const CRATE_FILES: &[&str] = &["README.md", "src/error.rs"];

@@ -1,6 +1,10 @@
 //! A small net with every kind of place, and seeded data for it.
 #![allow(dead_code, reason = "each test target uses a part of it")]
 
+pub mod decode;
+pub mod edits;
+pub mod shrunk;
+
 use qnn::{
     AdaptiveAvgPool2d, BatchNorm2d, Conv2d, DeQuantStub, Flatten, FloatFunctional, Layer, Linear,
     MaxPool2d, Module, QuantStub, ReLU, ReLU6, Result, Value, manual_seed,

@@ -1,6 +1,7 @@
 //! `FixedQParamsFakeQuantize`: rounding to qparams that are known beforehand.
 
 use qgrad::Var;
+use qtensor_core::grown::Grown;
 use qtensor_core::{Quantizer, Tensor};
 
 use super::{FakeQuant, Switches, check_zero, fake_quantize, switches, through_the_observer};
@@ -99,7 +100,7 @@ impl Observer for FixedQParamsFakeQuantize {
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<()> {
-        let (switches, inner): (Switches, Vec<u8>) = state::load_plain(Self::NAME, bytes)?;
+        let (switches, Grown(inner)): (Switches, Grown<u8>) = state::load_plain(Self::NAME, bytes)?;
         self.observer.restore(&inner)?;
         self.switches = switches;
         Ok(())

@@ -3,6 +3,7 @@
 use qgrad::Var;
 use qops::float;
 use qtensor_core::choose_qparams::DEFAULT_EPS;
+use qtensor_core::grown::Grown;
 use qtensor_core::rounding::round_half_even;
 use qtensor_core::{DType, Quantizer, Tensor};
 
@@ -323,14 +324,14 @@ impl Observer for LearnableFakeQuantize {
         type Saved = (
             Switches,
             u32,
-            Option<(Vec<f32>, Vec<f32>, Option<usize>)>,
-            Vec<u8>,
+            Option<(Grown<f32>, Grown<f32>, Option<usize>)>,
+            Grown<u8>,
         );
-        let (switches, left, learned, inner): Saved = state::load_plain(Self::NAME, bytes)?;
+        let (switches, left, learned, Grown(inner)): Saved = state::load_plain(Self::NAME, bytes)?;
         let mut next = self.clone();
         next.observer.restore(&inner)?;
         (next.switches, next.estimates_left, next.learned) = (switches, left, None);
-        if let Some((scales, zero_points, axis)) = learned {
+        if let Some((Grown(scales), Grown(zero_points), axis)) = learned {
             let sound = |s: &f32| *s > 0.0 && s.is_finite();
             if !scales.iter().all(sound) || zero_points.iter().any(|z| !z.is_finite()) {
                 return Err(Error::Malformed {

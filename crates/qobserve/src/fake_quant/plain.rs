@@ -1,6 +1,7 @@
 //! `FakeQuantize`: any observer, and the rounding to what it found.
 
 use qgrad::Var;
+use qtensor_core::grown::Grown;
 use qtensor_core::{Quantizer, Tensor};
 
 use super::{FakeQuant, Switches, check_zero, fake_quantize, switches, through_the_observer};
@@ -125,7 +126,7 @@ impl Observer for FakeQuantize {
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<()> {
-        let (switches, quantizer, inner): (Switches, Option<Quantizer>, Vec<u8>) =
+        let (switches, quantizer, Grown(inner)): (Switches, Option<Quantizer>, Grown<u8>) =
             state::load_plain(Self::NAME, bytes)?;
         state::check_quantizer(Self::NAME, &quantizer, self.dtype())?;
         self.observer.restore(&inner)?;

@@ -21,6 +21,7 @@ const FLUSH: usize = 1 << 30;
 pub(super) struct Histogram {
     pub min: f32,
     pub max: f32,
+    #[serde(deserialize_with = "qtensor_core::grown::vec")]
     pub counts: Vec<f64>,
 }
 

@@ -93,6 +93,7 @@ struct Span {
 struct Boxes {
     spans: [Vec<Span>; 3],
     input: [usize; 3],
+    output: [usize; 3],
     divisor: Option<usize>,
 }
 
@@ -105,6 +106,7 @@ fn fixed(operation: &'static str, shape: &[usize], spec: &PoolSpec) -> Result<Bo
     }
     let input = three(&shape[2..]);
     let output = spec.output(operation, input)?;
+    qtensor_core::checked_numel(&[&shape[..2], &output].concat())?;
     let spans = std::array::from_fn(|axis| {
         let (len, padding) = (input[axis], spec.padding[axis]);
         let span = |out: usize| {
@@ -118,11 +120,12 @@ fn fixed(operation: &'static str, shape: &[usize], spec: &PoolSpec) -> Result<Bo
             };
             Span { range, counted }
         };
-        (0..output[axis]).map(span).collect()
+        listed(shape, output, axis).map(span).collect()
     });
     Ok(Boxes {
         spans,
         input,
+        output,
         divisor: spec.divisor_override,
     })
 }
@@ -156,13 +159,20 @@ fn adaptive(operation: &'static str, shape: &[usize], output: &[usize]) -> Resul
                 range,
             }
         };
-        (0..output[axis]).map(span).collect()
+        listed(shape, output, axis).map(span).collect()
     });
     Ok(Boxes {
         spans,
         input,
+        output,
         divisor: None,
     })
+}
+
+/// The outputs along one axis whose windows are listed: none, however long the axis is, if the result has no elements.
+fn listed(shape: &[usize], output: [usize; 3], axis: usize) -> Range<usize> {
+    let empty = shape[..2].contains(&0) || output.contains(&0);
+    0..if empty { 0 } else { output[axis] }
 }
 
 fn check_shape(operation: &'static str, shape: &[usize]) -> Result<()> {
@@ -179,12 +189,11 @@ fn check_shape(operation: &'static str, shape: &[usize]) -> Result<()> {
 
 impl Boxes {
     fn output_shape(&self, input: &[usize]) -> Vec<usize> {
-        let lengths = self.spans.each_ref().map(Vec::len);
-        [&input[..2], &lengths[5 - input.len()..]].concat()
+        [&input[..2], &self.output[5 - input.len()..]].concat()
     }
 
     fn output_plane(&self) -> usize {
-        self.spans.iter().map(Vec::len).product()
+        self.output.iter().product()
     }
 
     fn input_plane(&self) -> usize {

@@ -171,3 +171,15 @@ fn mistakes_are_refused() {
     assert!(adaptive_avg_pool(&z(&[1, 1, 5]), &[usize::MAX]).is_err());
     assert!(adaptive_avg_pool_backward(&z(&[1, 2, 2, 2]), &[1, 1, 5, 5]).is_err());
 }
+
+#[test]
+fn an_empty_result_takes_no_memory_for_its_windows() {
+    let z = |shape: &[usize]| Tensor::zeros(shape).unwrap();
+    let empty = adaptive_avg_pool(&z(&[1, 1, 5, 5]), &[1 << 40, 0]).unwrap();
+    assert_eq!(empty.shape(), [1, 1, 1 << 40, 0]);
+    let none = adaptive_avg_pool(&z(&[0, 1, 5]), &[1 << 40]).unwrap();
+    assert_eq!(none.shape(), [0, 1, 1 << 40]);
+    // Windows of padding alone, of which there are none for no images.
+    let far = spec(&[1 << 30; 3], &[1; 3], &[1 << 29; 3]);
+    assert!(avg_pool(&z(&[0, 1, 5, 5, 5]), &far).is_ok_and(|y| y.shape() == [0, 1, 6, 6, 6]));
+}

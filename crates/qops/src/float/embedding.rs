@@ -64,7 +64,7 @@ pub fn embedding_backward(grad: &Tensor, indices: &Tensor<i64>, table: &[usize])
         .into());
     }
     let picked = rows_of(NAME, indices, rows)?;
-    let mut sums = vec![0f64; rows * width];
+    let mut sums = vec![0f64; qtensor_core::checked_numel(table)?];
     for (dy, row) in grad.to_vec().chunks(width.max(1)).zip(picked) {
         let sums = &mut sums[row * width..][..width];
         sums.iter_mut()
@@ -122,5 +122,7 @@ mod tests {
         let indices = Tensor::from_vec(vec![0i64], &[1]).unwrap();
         assert!(embedding(&Tensor::zeros(&[3]).unwrap(), &indices).is_err());
         assert!(embedding_backward(&table, &indices, &[3, 2]).is_err());
+        let grad = Tensor::zeros(&[1, 2]).unwrap();
+        assert!(embedding_backward(&grad, &indices, &[1 << 62, 2]).is_err());
     }
 }
