@@ -48,12 +48,15 @@ mod tensor_ops {
     use qops::quantized::sort as _;
     use qops::quantized::argsort as _;
     use qops::quantized::topk as _;
-    use qops::quantized::sort as _;
+    use qops::quantized::msort as _;
+    use qops::quantized::stack as _;
     use qops::quantized::add as _;
     use qops::quantized::add_relu as _;
     use qops::quantized::add_out as _;
     use qops::quantized::add_relu_out as _;
     use qops::quantized::add_scalar as _;
+    use qops::quantized::add_scalar_relu as _;
+    use qops::quantized::add_scalar_out as _;
     use qops::quantized::cat as _;
     use qops::quantized::cat_out as _;
     use qops::quantized::cat_relu as _;
@@ -63,7 +66,17 @@ mod tensor_ops {
     use qops::quantized::mul_out as _;
     use qops::quantized::mul_relu_out as _;
     use qops::quantized::mul_scalar as _;
+    use qops::quantized::mul_scalar_relu as _;
+    use qops::quantized::mul_scalar_out as _;
     use qops::quantized::matmul as _;
+    use qops::quantized::mean as _;
+    use qops::quantized::std as _;
+    use qops::quantized::eq as _;
+    use qops::quantized::ne as _;
+    use qops::quantized::lt as _;
+    use qops::quantized::le as _;
+    use qops::quantized::gt as _;
+    use qops::quantized::ge as _;
     use qops::quantized::relu as _;
     use qops::quantized::relu6 as _;
     use qops::quantized::prelu as _;
@@ -73,6 +86,10 @@ mod tensor_ops {
     use qops::quantized::tanh as _;
     use qops::quantized::gelu as _;
     use qops::quantized::softmax as _;
+    use qops::quantized::channel_shuffle as _;
+    use qops::quantized::pixel_shuffle as _;
+    use qops::quantized::pad_with as _;
+    use qops::quantized::pad as _;
     const _: fn() = || {
         let _ = <qtensor_core::QTensor>::transpose;
         let _ = <qtensor_core::QTensor>::permute;
@@ -109,6 +126,10 @@ mod nn_quantized_functional {
     use qops::quantized::avg_pool as _;
     use qops::quantized::adaptive_avg_pool as _;
     use qops::quantized::adaptive_avg_pool as _;
+    use qops::quantized::interpolate as _;
+    use qops::quantized::interpolate as _;
+    use qops::quantized::interpolate as _;
+    use qops::quantized::interpolate as _;
     use qops::quantized::elu as _;
     use qops::quantized::celu as _;
     use qops::quantized::hardswish as _;
