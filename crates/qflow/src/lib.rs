@@ -57,7 +57,9 @@ pub use qobserve::{
 };
 pub use quantize_dynamic::quantize_dynamic;
 pub use report::{Outcome, Report, Row};
-pub use spec::{QConfigSpec, propagate_qconfig};
+pub use spec::{
+    QConfigSpec, get_default_qat_qconfig_mapping, get_default_qconfig_mapping, propagate_qconfig,
+};
 pub use steps::{PlaceSteps, step_differences};
 pub use train::{TrainOptions, fit};
 pub use twin::convert_into;

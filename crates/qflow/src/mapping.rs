@@ -105,6 +105,13 @@ impl Mapping {
                     intrinsic::quantized::dynamic::LinearReLU::from_float(m, q)?,
                 ))
             })
+            .with_dynamic(|m: &qat::Linear, q| Ok(erase(m.to_dynamic(q)?)))
+            .with_dynamic(|m: &intrinsic::qat::LinearReLU, q| {
+                Ok(erase(intrinsic::quantized::Fused::new(
+                    m.module().to_dynamic(q)?,
+                    m.rectifier(),
+                )))
+            })
             .with_recurrent::<Rnn>()
             .with_recurrent::<Lstm>()
             .with_recurrent::<Gru>()

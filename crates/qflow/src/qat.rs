@@ -45,6 +45,13 @@ impl QatMapping {
                 let linear = intrinsic::qat::LinearBn1d::from_float(m.module(), w);
                 erase(intrinsic::Fused::new(linear, m.rectifier()))
             })
+            .with_row(QuantType::Dynamic, |m: &Linear, w| {
+                erase(qat::Linear::from_float(m, w))
+            })
+            .with_row(QuantType::Dynamic, |m: &intrinsic::LinearReLU, w| {
+                let linear = qat::Linear::from_float(m.module(), w);
+                erase(intrinsic::Fused::new(linear, m.rectifier()))
+            })
             .with_row(QuantType::WeightOnly, |m: &Embedding, w| {
                 erase(qat::Embedding::from_float(m, w))
             })
@@ -101,6 +108,11 @@ impl QatMapping {
 
     fn swap(&self, node: &dyn Node, qconfig: &QConfig) -> Option<Erased> {
         let (id, quant_type) = (node.type_id(), qconfig.quant_type());
+        // A dynamic configuration without a fake-quant is for weights that are not trained.
+        let trained = || qconfig.weight.build().as_fake_quant().is_some();
+        if quant_type == QuantType::Dynamic && !trained() {
+            return None;
+        }
         let fits = |row: &&Row| row.from == id && row.quant_type == quant_type;
         let row = self.rows.iter().rev().find(fits)?;
         (row.swap)(node, &qconfig.weight)

@@ -2,8 +2,8 @@
 
 use std::any::{Any, TypeId};
 
-use qnn::{Node, QConfigSetting, join};
-use qobserve::QConfig;
+use qnn::{Embedding, EmbeddingBag, Node, QConfigSetting, join};
+use qobserve::{QConfig, get_default_qat_qconfig, get_default_qconfig};
 
 use crate::error::{Error, Result};
 
@@ -67,6 +67,33 @@ impl QConfigSpec {
             Some(QConfigSetting::Inherit) | None => chosen,
         }
     }
+}
+
+/// The rules of an engine for a whole model: its configuration, and tables of embeddings in 8 bits.
+///
+/// # Errors
+/// An engine that [`get_default_qconfig`] does not know, with the known ones.
+///
+/// ```
+/// let spec = qflow::get_default_qconfig_mapping("fbgemm")?.with_name("head", None);
+/// # let _ = spec;
+/// # Ok::<(), qflow::Error>(())
+/// ```
+pub fn get_default_qconfig_mapping(engine: &str) -> Result<QConfigSpec> {
+    let tables = Some(QConfig::float_qparams_weight_only_qconfig());
+    let spec = QConfigSpec::from(get_default_qconfig(engine)?);
+    Ok(spec
+        .with_type::<Embedding>(tables.clone())
+        .with_type::<EmbeddingBag>(tables))
+}
+
+/// The rules of an engine for training a whole model; version 0 has plain fake-quants, version 1 fused ones.
+///
+/// # Errors
+/// As [`get_default_qat_qconfig`].
+pub fn get_default_qat_qconfig_mapping(engine: &str, version: u32) -> Result<QConfigSpec> {
+    let spec = QConfigSpec::from(get_default_qat_qconfig(engine, version)?);
+    Ok(spec.with_type::<Embedding>(Some(QConfig::default_embedding_qat_qconfig())))
 }
 
 impl From<QConfig> for QConfigSpec {

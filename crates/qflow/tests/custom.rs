@@ -4,9 +4,11 @@ use std::sync::Mutex;
 
 use qflow::{
     ConvertOptions, Error, Mapping, QConfig, QConfigSpec, QuantType, calibrate, convert,
-    convert_with, fuse_known_modules, get_default_dynamic_quant_module_mappings,
+    convert_with, fuse_all_qat, fuse_known_modules, get_default_dynamic_quant_module_mappings,
+    get_default_qat_qconfig_mapping, get_default_qconfig_mapping,
     get_default_static_quant_module_mappings, get_embedding_static_quant_module_mappings,
-    get_fuser_method, prepare, prepare_with, propagate_qconfig, qconfig_equals, swap_module,
+    get_fuser_method, prepare, prepare_qat, prepare_with, propagate_qconfig, qconfig_equals,
+    swap_module,
 };
 use qnn::quantized::QParams;
 use qnn::{
@@ -311,4 +313,76 @@ fn one_place_is_converted_alone() {
     prepare(&mut net, QConfig::minmax()).unwrap();
     calibrate(&net, [x()]).unwrap();
     convert(&mut net).unwrap();
+}
+
+#[test]
+fn an_engine_has_rules_for_a_whole_model() {
+    #[derive(Module)]
+    #[module(no_forward)]
+    struct Tagger {
+        table: Layer<Embedding>,
+        fc: Layer<Linear>,
+    }
+    let net = Tagger {
+        table: Embedding::new(3, 2).unwrap().into(),
+        fc: Linear::new(2, 2).unwrap().into(),
+    };
+    let kinds = |spec: &QConfigSpec| -> Vec<QuantType> {
+        let all = propagate_qconfig(&net, spec).unwrap();
+        all.iter()
+            .filter_map(|(_, q)| Some(q.as_ref()?.quant_type()))
+            .collect()
+    };
+    for engine in qobserve::ENGINES {
+        let spec = get_default_qconfig_mapping(engine).unwrap();
+        assert_eq!(kinds(&spec), [QuantType::WeightOnly, QuantType::Static]);
+        let spec = get_default_qat_qconfig_mapping(engine, 1).unwrap();
+        assert_eq!(kinds(&spec), [QuantType::WeightOnly, QuantType::Static]);
+    }
+    for error in [
+        get_default_qconfig_mapping("tpu").unwrap_err(),
+        get_default_qat_qconfig_mapping("tpu", 0).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("qnnpack"), "{error}");
+    }
+}
+
+#[test]
+fn linear_layers_train_for_inputs_that_are_quantized_in_every_call() {
+    let make = || {
+        qnn::manual_seed(5);
+        Sequential::new()
+            .push(Linear::new(3, 4).unwrap())
+            .push(ReLU)
+            .push(Linear::new(4, 2).unwrap())
+    };
+    let x: Value = Tensor::from_vec(vec![0.5, -1.0, 2.0], &[1, 3])
+        .unwrap()
+        .into();
+    let mut net = make();
+    fuse_all_qat(&mut net, &x).unwrap();
+    prepare_qat(&mut net, QConfig::default_dynamic_qat_qconfig()).unwrap();
+    assert!(
+        describe(&net).contains("QatLinearReLU"),
+        "{}",
+        describe(&net)
+    );
+    net.forward(&x).unwrap();
+    let trained = net.forward(&x).unwrap().to_tensor();
+    let report = convert(&mut net).unwrap();
+    let after = |place| report.row(place).map(|row| row.after.as_str());
+    assert_eq!(after("0"), Some("DynamicQuantizedLinearReLU"));
+    assert_eq!(after("2"), Some("DynamicQuantizedLinear"));
+    let int8 = net.forward(&x).unwrap().to_tensor();
+    let (a, b) = (trained.to_vec(), int8.to_vec());
+    assert!(
+        a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 0.05),
+        "{a:?} {b:?}"
+    );
+    // A dynamic configuration without fake-quants trains nothing, and converts as before.
+    let mut plain = make();
+    prepare_qat(&mut plain, QConfig::dynamic()).unwrap();
+    assert!(!describe(&plain).contains("Qat"));
+    convert(&mut plain).unwrap();
+    assert!(describe(&plain).contains("DynamicQuantizedLinear"));
 }

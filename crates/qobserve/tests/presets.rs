@@ -233,6 +233,9 @@ fn configurations_are_those_of_pytorch() {
         line(&quint8),
         "MinMaxObserver quint8 per_tensor_affine 0..255"
     );
+    let dynamic = QConfig::default_dynamic_qat_qconfig();
+    assert_eq!(dynamic.weight, default_weight_fake_quant());
+    assert_eq!(dynamic.quant_type(), QuantType::Dynamic);
     let float16 = QConfig::float16_static_qconfig();
     assert!(float16.is_float16() && float16.quant_type() == QuantType::Dynamic);
 }

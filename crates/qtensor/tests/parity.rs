@@ -159,6 +159,8 @@ mod nn_quantized {
     use qnn::Dropout as _;
     use qnn::quantized::Embedding as _;
     use qnn::quantized::EmbeddingBag as _;
+    use qnn::quantized::LSTM as _;
+    use qnn::quantized::MultiheadAttention as _;
     use qnn::FloatFunctional as _;
     use qnn::QFunctional as _;
     use qops::quantized::PackedLinear as _;
@@ -250,6 +252,12 @@ mod intrinsic_quantized {
 
 #[rustfmt::skip]
 mod quantizable {
+    use qnn::quantizable::LSTM as _;
+    use qnn::quantizable::LSTMCell as _;
+    use qnn::quantizable::MultiheadAttention as _;
+    const _: fn() = || {
+        let _ = <qnn::quantized::MultiheadAttention>::dequantize;
+    };
 }
 
 #[rustfmt::skip]
@@ -260,6 +268,7 @@ mod nn_qat {
     use qnn::qat::Conv3d as _;
     use qnn::qat::Embedding as _;
     const _: fn() = || {
+        let _ = <qnn::qat::Linear>::to_dynamic;
         let _ = <qnn::qat::Linear>::from_float;
         let _ = <qnn::qat::Linear>::to_float;
     };
@@ -377,6 +386,7 @@ mod qconfig {
         let _ = <qobserve::QConfig>::float_qparams_weight_only_qconfig_4bit;
         let _ = <qobserve::QConfig>::default_qat_qconfig;
         let _ = <qobserve::QConfig>::default_qat_qconfig_v2;
+        let _ = <qobserve::QConfig>::default_dynamic_qat_qconfig;
         let _ = <qobserve::QConfig>::default_weight_only_qconfig;
         let _ = <qobserve::QConfig>::default_activation_only_qconfig;
         let _ = <qobserve::QConfig>::default_quint8_weight_qconfig;
@@ -438,6 +448,18 @@ mod flow {
 
 #[rustfmt::skip]
 mod numeric_suite {
+    use qflow::accuracy::compare_weights as _;
+    use qflow::accuracy::compare_model_stub as _;
+    use qflow::accuracy::get_shadow_activations as _;
+    use qflow::accuracy::compare_model_outputs as _;
+    use qflow::accuracy::get_matching_activations as _;
+    use qflow::accuracy::get_matching_activations as _;
+    use qflow::accuracy::get_matching_activations as _;
+    use qflow::accuracy::get_matching_activations as _;
+    use qflow::accuracy::Logger as _;
+    use qflow::accuracy::Logger as _;
+    use qflow::accuracy::Logger as _;
+    use qflow::accuracy::get_shadow_activations as _;
 }
 
 #[rustfmt::skip]

@@ -28,24 +28,57 @@ pub const QUANTIZED: Group = Group {
             .seed("qnn/tests/modules.rs::float_modules_compute_their_formula")
             .note("the float module works on integers"),
         item("ReLU6", "qnn::ReLU6").note("the float module works on integers"),
-        absent("ELU", "not there yet"),
-        absent("Hardswish", "not there yet"),
-        absent("LeakyReLU", "not there yet"),
-        absent("PReLU", "not there yet"),
-        absent("Sigmoid", "not there yet"),
-        absent("Softmax", "not there yet"),
+        absent(
+            "ELU",
+            "no module yet; the operation is `qops::quantized::elu`",
+        ),
+        absent(
+            "Hardswish",
+            "no module yet; the operation is `qops::quantized::hardswish`",
+        ),
+        absent(
+            "LeakyReLU",
+            "no module yet; the operation is `qops::quantized::leaky_relu`",
+        ),
+        absent(
+            "PReLU",
+            "no module yet; the operation is `qops::quantized::prelu`",
+        ),
+        absent(
+            "Sigmoid",
+            "no module yet; the operation is `qops::quantized::sigmoid`",
+        ),
+        absent(
+            "Softmax",
+            "no module yet; the operation is `qops::quantized::softmax`",
+        ),
         item("BatchNorm2d", "qnn::quantized::BatchNorm2d"),
         item("BatchNorm3d", "qnn::quantized::BatchNorm3d").note("also one dimension"),
-        absent("LayerNorm", "not there yet"),
-        absent("GroupNorm", "not there yet"),
-        absent("InstanceNorm1d", "not there yet"),
-        absent("InstanceNorm2d", "not there yet"),
-        absent("InstanceNorm3d", "not there yet"),
+        absent(
+            "LayerNorm",
+            "no module yet; the operation is `qops::quantized::layer_norm`",
+        ),
+        absent(
+            "GroupNorm",
+            "no module yet; the operation is `qops::quantized::group_norm`",
+        ),
+        absent(
+            "InstanceNorm1d",
+            "no module yet; the operation is `qops::quantized::instance_norm`",
+        ),
+        absent(
+            "InstanceNorm2d",
+            "no module yet; the operation is `qops::quantized::instance_norm`",
+        ),
+        absent(
+            "InstanceNorm3d",
+            "no module yet; the operation is `qops::quantized::instance_norm`",
+        ),
         item("Dropout", "qnn::Dropout").note("passes integers on in evaluation"),
         item("Embedding", "qnn::quantized::Embedding").note("8 and 4 bits"),
         item("EmbeddingBag", "qnn::quantized::EmbeddingBag").note("8 and 4 bits"),
-        absent("LSTM", "not there yet"),
-        absent("MultiheadAttention", "not there yet"),
+        item("LSTM", "qnn::quantized::LSTM"),
+        item("MultiheadAttention", "qnn::quantized::MultiheadAttention"),
         item("FloatFunctional", "qnn::FloatFunctional").seed(
             "qnn/tests/modules.rs::functionals_compute_and_watch_only_what_has_a_range_of_its_own",
         ),
@@ -167,8 +200,14 @@ pub const INTRINSIC: Group = Group {
         item("LinearBn1d", "qnn::intrinsic::LinearBn1d"),
         item("BNReLU2d", "qnn::intrinsic::BNReLU2d"),
         item("BNReLU3d", "qnn::intrinsic::BNReLU3d").note("also one dimension"),
-        absent("LinearLeakyReLU", "not there yet"),
-        absent("LinearTanh", "not there yet"),
+        absent(
+            "LinearLeakyReLU",
+            "no module yet; `qops::quantized::leaky_relu` behind a linear layer",
+        ),
+        absent(
+            "LinearTanh",
+            "no module yet; `qops::quantized::tanh` behind a linear layer",
+        ),
         method("ConvAdd2d", "qnn::Layer<qnn::FloatFunctional>", "add_after")
             .note("a call, not a module: the addition's place keeps its own name"),
         method(
@@ -191,8 +230,14 @@ pub const INTRINSIC_QUANTIZED: Group = Group {
         item("ConvReLU3d", "qnn::intrinsic::quantized::ConvReLU3d"),
         item("BNReLU2d", "qnn::intrinsic::quantized::BNReLU2d"),
         item("BNReLU3d", "qnn::intrinsic::quantized::BNReLU3d"),
-        absent("LinearLeakyReLU", "not there yet"),
-        absent("LinearTanh", "not there yet"),
+        absent(
+            "LinearLeakyReLU",
+            "no module yet; `qops::quantized::leaky_relu` behind a linear layer",
+        ),
+        absent(
+            "LinearTanh",
+            "no module yet; `qops::quantized::tanh` behind a linear layer",
+        ),
         method("ConvAdd2d", "qops::quantized::PackedConv", "run_add"),
         method("ConvAddReLU2d", "qops::quantized::PackedConv", "run_add"),
         item(
@@ -205,9 +250,13 @@ pub const INTRINSIC_QUANTIZED: Group = Group {
 pub const QUANTIZABLE: Group = Group {
     title: "quantizable",
     rows: &[
-        absent("LSTM", "not there yet"),
-        absent("LSTMCell", "not there yet"),
-        absent("MultiheadAttention", "not there yet"),
-        absent("MultiheadAttention.dequantize", "not there yet"),
+        item("LSTM", "qnn::quantizable::LSTM"),
+        item("LSTMCell", "qnn::quantizable::LSTMCell"),
+        item("MultiheadAttention", "qnn::quantizable::MultiheadAttention"),
+        method(
+            "MultiheadAttention.dequantize",
+            "qnn::quantized::MultiheadAttention",
+            "dequantize",
+        ),
     ],
 };

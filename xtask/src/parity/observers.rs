@@ -193,10 +193,12 @@ pub const QCONFIG: Group = Group {
             "qobserve::QConfig",
             "default_qat_qconfig_v2",
         ),
-        absent(
+        method(
             "default_dynamic_qat_qconfig",
-            "`default_dynamic_fake_quant` with any weight fake-quant trains for dynamic activations; conversion asks for a dynamic configuration",
-        ),
+            "qobserve::QConfig",
+            "default_dynamic_qat_qconfig",
+        )
+        .note("activations stay float in training"),
         method(
             "default_weight_only_qconfig",
             "qobserve::QConfig",
@@ -251,6 +253,7 @@ pub const QCONFIG: Group = Group {
         )
         .note("an unknown engine or version is an error"),
         item("qconfig_equals", "qobserve::qconfig_equals"),
-        item("QConfigMapping", "qflow::QConfigSpec").note("by type and by name"),
+        item("QConfigMapping", "qflow::QConfigSpec")
+            .note("by type and by name; defaults: `get_default_qconfig_mapping`"),
     ],
 };

@@ -5,18 +5,40 @@ use super::row::{Group, absent, item, method, object};
 pub const NUMERIC_SUITE: Group = Group {
     title: "Numeric suite",
     rows: &[
-        absent("compare_weights", "not there yet"),
-        absent("compare_model_stub", "not there yet"),
-        absent("prepare_model_with_stubs", "not there yet"),
-        absent("compare_model_outputs", "not there yet"),
-        absent("prepare_model_outputs", "not there yet"),
-        absent("get_matching_activations", "not there yet"),
-        absent("get_logger_dict", "not there yet"),
-        absent("get_default_compare_output_module_list", "not there yet"),
-        absent("Logger", "not there yet"),
-        absent("ShadowLogger", "not there yet"),
-        absent("OutputLogger", "not there yet"),
-        absent("Shadow", "not there yet"),
+        item("compare_weights", "qflow::accuracy::compare_weights"),
+        item("compare_model_stub", "qflow::accuracy::compare_model_stub"),
+        item(
+            "prepare_model_with_stubs",
+            "qflow::accuracy::get_shadow_activations",
+        )
+        .note("nothing is put into the model"),
+        item(
+            "compare_model_outputs",
+            "qflow::accuracy::compare_model_outputs",
+        ),
+        item(
+            "prepare_model_outputs",
+            "qflow::accuracy::get_matching_activations",
+        )
+        .note("nothing is put into the model"),
+        item(
+            "get_matching_activations",
+            "qflow::accuracy::get_matching_activations",
+        ),
+        item(
+            "get_logger_dict",
+            "qflow::accuracy::get_matching_activations",
+        )
+        .note("by dotted name"),
+        item(
+            "get_default_compare_output_module_list",
+            "qflow::accuracy::get_matching_activations",
+        )
+        .note("every place"),
+        item("Logger", "qflow::accuracy::Logger"),
+        item("ShadowLogger", "qflow::accuracy::Logger"),
+        item("OutputLogger", "qflow::accuracy::Logger"),
+        item("Shadow", "qflow::accuracy::get_shadow_activations"),
     ],
 };
 

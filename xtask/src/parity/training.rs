@@ -16,10 +16,8 @@ pub const QAT: Group = Group {
             "EmbeddingBag",
             "train the table as a `qat::Embedding`; bags of it are sums of its rows",
         ),
-        absent(
-            "dynamic.Linear",
-            "`qat::Linear` trains the same weights; `dynamic::Linear::from_float` of its `to_float` quantizes them in every call",
-        ),
+        method("dynamic.Linear", "qnn::qat::Linear", "to_dynamic")
+            .note("of a `qat::Linear` in a place with a dynamic configuration"),
         method("from_float", "qnn::qat::Linear", "from_float")
             .seed("tests/qat.rs::modules_go_to_float_and_back_with_their_weights")
             .note("also of the others"),

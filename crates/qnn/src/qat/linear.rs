@@ -1,8 +1,9 @@
 //! The linear layer with rounded weights.
 
-use qobserve::ObserverFactory;
+use qobserve::{ObserverFactory, QConfig};
 
 use super::weight::{WeightFakeQuant, through_both};
+use crate::dynamic::{self, quant_of};
 use crate::error::Result;
 use crate::float;
 use crate::intrinsic::Rectified;
@@ -47,6 +48,19 @@ impl Linear {
             .weight_fake_quant
             .quantize(Self::KIND, self.linear.weight())?;
         quantized::Linear::from_parts(weight, self.linear.bias().cloned(), output)
+    }
+
+    /// The layer that quantizes its input in every call, with the weight's integers that training saw.
+    ///
+    /// # Errors
+    /// Those of [`WeightFakeQuant::quantize`] and of packing, and a configuration that is not dynamic.
+    #[doc(alias = "qat.dynamic.Linear")]
+    pub fn to_dynamic(&self, qconfig: &QConfig) -> Result<dynamic::Linear> {
+        let quant = quant_of(Self::KIND, qconfig)?;
+        let weight = self
+            .weight_fake_quant
+            .quantize(Self::KIND, self.linear.weight())?;
+        dynamic::Linear::from_parts(weight, self.linear.bias().cloned(), quant)
     }
 }
 

@@ -77,6 +77,15 @@ impl QConfig {
         }
     }
 
+    /// For training linear layers that quantize their input in every call: weights are rounded per tensor, activations stay
+    /// float until conversion.
+    pub fn default_dynamic_qat_qconfig() -> QConfig {
+        QConfig {
+            activation: presets::default_dynamic_quant_observer(),
+            weight: presets::default_weight_fake_quant(),
+        }
+    }
+
     /// For training: weights alone are rounded; a place with it cannot be converted.
     pub fn default_weight_only_qconfig() -> QConfig {
         QConfig {
