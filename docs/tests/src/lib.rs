@@ -8,6 +8,10 @@
 struct FrontPage;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../../docs/accuracy.md")]
+struct Accuracy;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/adding-a-module.md")]
 struct AddingAModule;
 
