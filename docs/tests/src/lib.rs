@@ -46,3 +46,7 @@ struct Numerics;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/parity.md")]
 struct Parity;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/coming-from-pytorch.md")]
+struct ComingFromPytorch;

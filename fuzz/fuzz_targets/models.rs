@@ -1,0 +1,9 @@
+//! Any bytes are edits of a model file, which is an error or a model that runs.
+#![no_main]
+
+#[path = "../../crates/qflow/tests/common/mod.rs"]
+mod common;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    common::decode::models(bytes);
+});
