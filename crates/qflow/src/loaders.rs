@@ -55,6 +55,17 @@ fn loader(kind: &str) -> Option<Loader> {
         }
         "QuantizedEmbedding" => |s| Embedding::from_state(s).map(erase),
         "QuantizedEmbeddingBag" => |s| EmbeddingBag::from_state(s).map(erase),
+        "QuantizedELU" => |s| quantized::ELU::from_state(s).map(erase),
+        "QuantizedHardswish" => |s| quantized::Hardswish::from_state(s).map(erase),
+        "QuantizedLeakyReLU" => |s| quantized::LeakyReLU::from_state(s).map(erase),
+        "QuantizedPReLU" => |s| quantized::PReLU::from_state(s).map(erase),
+        "QuantizedSigmoid" => |s| quantized::Sigmoid::from_state(s).map(erase),
+        "QuantizedSoftmax" => |s| quantized::Softmax::from_state(s).map(erase),
+        "QuantizedLayerNorm" => |s| quantized::LayerNorm::from_state(s).map(erase),
+        "QuantizedGroupNorm" => |s| quantized::GroupNorm::from_state(s).map(erase),
+        "QuantizedInstanceNorm1d" => |s| quantized::InstanceNorm1d::from_state(s).map(erase),
+        "QuantizedInstanceNorm2d" => |s| quantized::InstanceNorm2d::from_state(s).map(erase),
+        "QuantizedInstanceNorm3d" => |s| quantized::InstanceNorm3d::from_state(s).map(erase),
         "QuantizedLSTM" => |s| quantized::LSTM::from_state(s).map(erase),
         "QuantizedLSTMCell" => |s| quantized::LSTMCell::from_state(s).map(erase),
         "QuantizedMultiheadAttention" => {

@@ -16,6 +16,7 @@ use qobserve::{ObserverFactory, QConfig, QuantType};
 use crate::error::Result;
 
 mod quantizable;
+mod slopes;
 
 /// What a conversion gets besides the float module.
 pub struct Target<'a> {
@@ -94,6 +95,7 @@ impl Mapping {
             .with_dims::<1>()
             .with_dims::<2>()
             .with_dims::<3>()
+            .with_slopes()
     }
 
     /// This table with the rows of dynamic quantization: linear, recurrent and convolutional modules.

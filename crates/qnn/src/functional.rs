@@ -22,8 +22,15 @@ pub enum Operation {
     AddRelu,
     /// `a · b`.
     Mul,
+    /// `max(a · b, 0)`.
+    MulRelu,
     /// Values side by side along a dimension.
     Cat {
+        /// The dimension.
+        dim: usize,
+    },
+    /// Values side by side along a dimension, negative ones made 0.
+    CatRelu {
         /// The dimension.
         dim: usize,
     },
@@ -33,6 +40,23 @@ pub enum Operation {
     AddScalar(f64),
     /// `a · c`. Not observed: the result's scale follows from the input's.
     MulScalar(f64),
+    /// `max(a + c, 0)`. Not observed, as the one without `max`.
+    AddScalarRelu(f64),
+    /// `max(a · c, 0)`. Not observed, as the one without `max`.
+    MulScalarRelu(f64),
+}
+
+impl Operation {
+    /// Whether the result's scale follows from the input's.
+    fn is_scalar(self) -> bool {
+        matches!(
+            self,
+            Operation::AddScalar(_)
+                | Operation::MulScalar(_)
+                | Operation::AddScalarRelu(_)
+                | Operation::MulScalarRelu(_)
+        )
+    }
 }
 
 /// An operation with its arguments: what a functional place takes.
@@ -125,20 +149,25 @@ impl Module for FloatFunctional {
             (Operation::Add, [a, b]) => qgrad::ops::add(a, b)?,
             (Operation::AddRelu, [a, b]) => qgrad::ops::relu(&qgrad::ops::add(a, b)?)?,
             (Operation::Mul, [a, b]) => qgrad::ops::mul(a, b)?,
+            (Operation::MulRelu, [a, b]) => qgrad::ops::relu(&qgrad::ops::mul(a, b)?)?,
             (Operation::Matmul, [a, b]) => qgrad::ops::matmul(a, b)?,
             (Operation::AddScalar(c), [a]) => qgrad::ops::add(a, &Tensor::scalar(c as f32).into())?,
             (Operation::MulScalar(c), [a]) => qgrad::ops::mul(a, &Tensor::scalar(c as f32).into())?,
+            (Operation::AddScalarRelu(c), [a]) => {
+                qgrad::ops::relu(&qgrad::ops::add_scalar(a, c as f32)?)?
+            }
+            (Operation::MulScalarRelu(c), [a]) => {
+                qgrad::ops::relu(&qgrad::ops::mul_scalar(a, c as f32)?)?
+            }
             (Operation::Cat { dim }, args) => qgrad::ops::cat(args, dim)?,
+            (Operation::CatRelu { dim }, args) => qgrad::ops::relu(&qgrad::ops::cat(args, dim)?)?,
             (operation, args) => return Err(wrong_count("FloatFunctional", operation, args.len())),
         };
         Ok(result.into())
     }
 
     fn observes(&self, call: &Call) -> bool {
-        !matches!(
-            call.operation,
-            Operation::AddScalar(_) | Operation::MulScalar(_)
-        )
+        !call.operation.is_scalar()
     }
 }
 
@@ -174,10 +203,14 @@ impl Module for QFunctional {
             (Operation::Add, [a, b]) => quantized::add(a, b, out)?,
             (Operation::AddRelu, [a, b]) => quantized::add_relu(a, b, out)?,
             (Operation::Mul, [a, b]) => quantized::mul(a, b, out)?,
+            (Operation::MulRelu, [a, b]) => quantized::mul_relu(a, b, out)?,
             (Operation::Matmul, [a, b]) => quantized::matmul(a, b, out)?,
             (Operation::AddScalar(c), [a]) => quantized::add_scalar(a, c)?,
             (Operation::MulScalar(c), [a]) => quantized::mul_scalar(a, c)?,
+            (Operation::AddScalarRelu(c), [a]) => quantized::relu(&quantized::add_scalar(a, c)?)?,
+            (Operation::MulScalarRelu(c), [a]) => quantized::relu(&quantized::mul_scalar(a, c)?)?,
             (Operation::Cat { dim }, args) => quantized::cat(args, dim, Some(out))?,
+            (Operation::CatRelu { dim }, args) => quantized::cat_relu(args, dim, Some(out))?,
             (operation, args) => return Err(wrong_count("QFunctional", operation, args.len())),
         };
         Ok(result.into())
@@ -251,5 +284,37 @@ impl Layer<FloatFunctional> {
     /// A value of the wrong kind.
     pub fn mul_scalar(&self, a: &Value, c: f64) -> Result<Value> {
         self.call(Operation::MulScalar(c), &[a])
+    }
+
+    /// `max(a · b, 0)`, with broadcasting.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn mul_relu(&self, a: &Value, b: &Value) -> Result<Value> {
+        self.call(Operation::MulRelu, &[a, b])
+    }
+
+    /// The values side by side along `dim`, negative ones made 0.
+    ///
+    /// # Errors
+    /// As [`cat`](Self::cat).
+    pub fn cat_relu(&self, values: &[&Value], dim: usize) -> Result<Value> {
+        self.call(Operation::CatRelu { dim }, values)
+    }
+
+    /// `max(a + c, 0)`.
+    ///
+    /// # Errors
+    /// A value of the wrong kind.
+    pub fn add_scalar_relu(&self, a: &Value, c: f64) -> Result<Value> {
+        self.call(Operation::AddScalarRelu(c), &[a])
+    }
+
+    /// `max(a · c, 0)`.
+    ///
+    /// # Errors
+    /// A value of the wrong kind.
+    pub fn mul_scalar_relu(&self, a: &Value, c: f64) -> Result<Value> {
+        self.call(Operation::MulScalarRelu(c), &[a])
     }
 }

@@ -42,10 +42,12 @@ pub use error::{Error, Result};
 pub use float::{
     AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AvgPool, AvgPool1d,
     AvgPool2d, AvgPool3d, Bags, BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv, Conv1d,
-    Conv2d, Conv3d, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dropout,
-    Embedding, EmbeddingBag, Flatten, GELU, GRU, GRUCell, Hardsigmoid, Identity, LSTM, LSTMCell,
-    LayerNorm, Linear, MaxPool, MaxPool1d, MaxPool2d, MaxPool3d, MultiheadAttention, RNN, RNNCell,
-    ReLU, ReLU6, Recurrent, RecurrentBuilder, RecurrentCell, Sigmoid, Softmax, Tanh,
+    Conv2d, Conv3d, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Dropout, ELU,
+    Embedding, EmbeddingBag, Flatten, GELU, GRU, GRUCell, GroupNorm, Hardsigmoid, Hardswish,
+    Identity, InstanceNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LSTM, LSTMCell,
+    LayerNorm, LeakyReLU, Linear, MaxPool, MaxPool1d, MaxPool2d, MaxPool3d, MultiheadAttention,
+    PReLU, RNN, RNNCell, ReLU, ReLU6, Recurrent, RecurrentBuilder, RecurrentCell, Sigmoid, Softmax,
+    Tanh,
 };
 pub use functional::{Call, FloatFunctional, Operation, QFunctional};
 pub use hooks::{HookHandle, Hooked, Hooks, Replaced};

@@ -39,6 +39,11 @@ impl Softmax {
     pub fn new(dim: usize) -> Softmax {
         Softmax { dim }
     }
+
+    /// The dimension.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
 }
 
 macro_rules! curve {

@@ -58,6 +58,21 @@ impl LayerNorm {
         self
     }
 
+    /// γ.
+    pub fn weight(&self) -> &Tensor {
+        self.weight.tensor()
+    }
+
+    /// β.
+    pub fn bias(&self) -> &Tensor {
+        self.bias.tensor()
+    }
+
+    /// The number added to the variance.
+    pub fn eps(&self) -> f64 {
+        self.eps
+    }
+
     /// The trailing dimensions.
     pub fn normalized(&self) -> &[usize] {
         self.weight.tensor().shape()

@@ -93,6 +93,28 @@ impl<const D: usize> BatchNorm<D> {
         self.running.get().1
     }
 
+    /// Forgets the running statistics: mean 0, variance 1.
+    ///
+    /// # Errors
+    /// None: the shapes are the module's own.
+    pub fn reset_running_stats(&mut self) -> Result<()> {
+        let channels = [self.weight().numel()];
+        self.running = RunningStats::new(Tensor::zeros(&channels)?, Tensor::ones(&channels)?);
+        Ok(())
+    }
+
+    /// [`reset_running_stats`](Self::reset_running_stats), and γ = 1, β = 0.
+    ///
+    /// # Errors
+    /// None: the shapes are the module's own.
+    pub fn reset_parameters(&mut self) -> Result<()> {
+        let channels = [self.weight().numel()];
+        self.reset_running_stats()?;
+        self.weight.set(Tensor::ones(&channels)?);
+        self.bias.set(Tensor::zeros(&channels)?);
+        Ok(())
+    }
+
     /// γ as training sees it.
     pub(crate) fn gamma(&self) -> &Var {
         self.weight.var()

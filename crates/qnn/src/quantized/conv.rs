@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::float;
 use crate::float::conv::{by_dims, check_rank};
 use crate::module::{Module, Node};
-use crate::quantized::{QParams, quantize_weight};
+use crate::quantized::{QParams, quantize_weight, same_shape};
 use crate::state::{Entry, State};
 use crate::value::Value;
 
@@ -88,6 +88,17 @@ impl<const D: usize> Conv<D> {
     /// The bias, in float.
     pub fn bias(&self) -> Option<&Tensor> {
         self.packed.bias()
+    }
+
+    /// Other integers and another bias; geometry and qparams of the output stay.
+    ///
+    /// # Errors
+    /// [`StateShape`](crate::Error::StateShape) for a weight of another shape, and those of
+    /// [`from_parts`](Self::from_parts); the module is as before then.
+    pub fn set_weight_bias(&mut self, weight: QTensor, bias: Option<Tensor>) -> Result<()> {
+        same_shape(Self::KIND, self.weight(), &weight)?;
+        *self = Conv::from_parts(weight, bias, self.geometry, self.output)?;
+        Ok(())
     }
 
     /// The qparams of the output.

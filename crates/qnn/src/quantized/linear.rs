@@ -7,7 +7,7 @@ use qtensor_core::{QTensor, Tensor};
 use crate::error::Result;
 use crate::float;
 use crate::module::{Module, Node};
-use crate::quantized::{QParams, quantize_weight};
+use crate::quantized::{QParams, quantize_weight, same_shape};
 use crate::state::{Entry, State};
 use crate::value::Value;
 
@@ -67,6 +67,17 @@ impl Linear {
     /// The bias, in float.
     pub fn bias(&self) -> Option<&Tensor> {
         self.packed.bias()
+    }
+
+    /// Other integers and another bias; the qparams of the output stay.
+    ///
+    /// # Errors
+    /// [`StateShape`](crate::Error::StateShape) for a weight of another shape, and those of
+    /// [`from_parts`](Self::from_parts); the layer is as before then.
+    pub fn set_weight_bias(&mut self, weight: QTensor, bias: Option<Tensor>) -> Result<()> {
+        same_shape(Self::KIND, self.weight(), &weight)?;
+        *self = Linear::from_parts(weight, bias, self.output)?;
+        Ok(())
     }
 
     /// The qparams of the output.

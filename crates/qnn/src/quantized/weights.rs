@@ -51,3 +51,16 @@ pub(crate) fn quantize_observed(
     let ints = IntTensor::from_i32(&integers.collect::<Vec<_>>(), weight.shape(), DType::QInt8)?;
     Ok(QTensor::from_parts(ints, q.quantizer().clone())?)
 }
+
+/// Refuses a weight of another shape than the module has.
+pub(crate) fn same_shape(module: &'static str, own: &QTensor, other: &QTensor) -> Result<()> {
+    if own.shape() == other.shape() {
+        return Ok(());
+    }
+    Err(Error::StateShape {
+        module,
+        key: "weight".into(),
+        expected: own.shape().to_vec(),
+        actual: other.shape().to_vec(),
+    })
+}

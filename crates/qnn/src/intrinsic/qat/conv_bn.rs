@@ -88,6 +88,22 @@ impl<const D: usize> ConvBn<D> {
         self.fused.bn.set_bn_frozen(true);
     }
 
+    /// Forgets the running statistics of the batch norm: mean 0, variance 1.
+    ///
+    /// # Errors
+    /// None: the shapes are the module's own.
+    pub fn reset_running_stats(&mut self) -> Result<()> {
+        self.fused.bn.reset_running_stats()
+    }
+
+    /// [`reset_running_stats`](Self::reset_running_stats), and γ = 1, β = 0.
+    ///
+    /// # Errors
+    /// None: the shapes are the module's own.
+    pub fn reset_bn_parameters(&mut self) -> Result<()> {
+        self.fused.bn.reset_parameters()
+    }
+
     /// Takes [`freeze_bn_stats`](Self::freeze_bn_stats) back.
     pub fn update_bn_stats(&mut self) {
         self.fused.bn.set_bn_frozen(false);
