@@ -26,10 +26,10 @@ pub fn std(x: &Tensor, dims: &[usize], unbiased: bool, keep_dims: bool) -> Resul
     spread("std", x, dims, unbiased, keep_dims, f64::sqrt)
 }
 
-/// The square of [`std`].
+/// The square of [`std()`].
 ///
 /// # Errors
-/// As [`std`].
+/// As [`std()`].
 pub fn var(x: &Tensor, dims: &[usize], unbiased: bool, keep_dims: bool) -> Result<Tensor> {
     spread("var", x, dims, unbiased, keep_dims, |v| v)
 }
