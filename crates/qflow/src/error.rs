@@ -193,6 +193,14 @@ pub enum Error {
         /// The second model's module.
         actual: String,
     },
+    /// A tool that repairs a model's accuracy was asked for something that it cannot do.
+    #[error("{operation}: {what}")]
+    Repair {
+        /// The tool.
+        operation: &'static str,
+        /// What is wrong, with the places and numbers.
+        what: String,
+    },
     /// An error of the user's own metric.
     #[error("the metric failed: {0}")]
     Metric(#[source] Box<dyn std::error::Error + Send + Sync>),

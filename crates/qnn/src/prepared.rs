@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use qobserve::{FakeQuant, Observer, QConfig};
+use qobserve::{FakeQuant, Observer, ObserverFactory, QConfig};
 
 use crate::error::Result;
 use crate::value::{Flow, Value};
@@ -39,6 +39,11 @@ impl Prepared {
     /// The configuration.
     pub fn qconfig(&self) -> &QConfig {
         &self.qconfig
+    }
+
+    /// Lets another observer find the qparams of the weight at conversion.
+    pub fn set_weight(&mut self, weight: ObserverFactory) {
+        self.qconfig.weight = weight;
     }
 
     /// The observer of the output, locked.
