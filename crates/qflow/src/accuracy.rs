@@ -11,12 +11,14 @@
 //! | Can channels share their grids more evenly? | [`equalize`], before preparation |
 //! | Do errors average out? | [`correct_bias`], after calibration |
 //! | Which way should each weight be rounded? | [`adaround`], after preparation |
+//! | What does all that look like? | [`HtmlReport`] |
 
 mod adaround;
 mod automatic;
 mod bias;
 mod compare;
 mod equalize;
+mod html;
 mod measure;
 mod outputs;
 mod sensitivity;
@@ -28,6 +30,7 @@ pub use automatic::{Automatic, Bound, Trial, quantize_within};
 pub use bias::{BiasCorrection, correct_bias};
 pub use compare::{WeightError, compare_weights};
 pub use equalize::equalize;
+pub use html::HtmlReport;
 pub use measure::{Measure, Score};
 pub use outputs::{
     Logger, PlaceError, compare_model_outputs, compare_model_stub, get_matching_activations,

@@ -50,7 +50,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Grown<T> {
 /// A shared slice.
 ///
 /// # Errors
-/// As [`vec`].
+/// As [`vec()`].
 pub fn shared<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Arc<[T]>, D::Error> {
@@ -60,7 +60,7 @@ pub fn shared<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 /// A vector that may be absent.
 ///
 /// # Errors
-/// As [`vec`].
+/// As [`vec()`].
 pub fn option<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {

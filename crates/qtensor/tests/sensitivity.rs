@@ -22,6 +22,8 @@ fn the_damaged_place_is_ranked_first_and_left_in_float_alone() {
     assert!(study.int8_accuracy < 0.5, "{json}");
     let places = &study.automatic.sensitivity.places;
     assert!(places[0].alone.metric < places[1].alone.metric);
+    let page = study.report.html().unwrap();
+    assert!(page.contains(study.damaged()) && page.contains("What each place costs"));
     let text = study.automatic.to_string();
     assert!(
         text.contains("kept") && text.contains(study.damaged()),

@@ -8,6 +8,7 @@ mod damage;
 mod study;
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,6 +21,9 @@ struct Args {
     /// End with one JSON object of the results.
     #[arg(long)]
     json: bool,
+    /// Where the page with the charts goes [default: sensitivity.html in the system's folder of temporary files].
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -48,6 +52,13 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         percent(study.recovered()),
     );
     println!("The damaged place was {}.", study.damaged());
+    let usual = || std::env::temp_dir().join("sensitivity.html");
+    let page = args.report.clone().unwrap_or_else(usual);
+    study.report.save(&page)?;
+    println!(
+        "The report with all places in int8 is in {}.",
+        page.display()
+    );
     if args.json {
         println!("{}", study.json());
     }

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use qtensor::prelude::*;
 use qtensor::qflow;
-use qtensor::qflow::accuracy::{Automatic, Bound, Measure, quantize_within};
+use qtensor::qflow::accuracy::{Automatic, Bound, HtmlReport, Measure, quantize_within};
 
 use crate::common::digits::Digits;
 use crate::common::net::DigitsNet;
@@ -25,6 +25,8 @@ pub struct Study {
     pub automatic_accuracy: f64,
     /// Ranking and search, on validation rows.
     pub automatic: Automatic,
+    /// The model with everything in int8, on a page.
+    pub report: HtmlReport,
 }
 
 impl Study {
@@ -47,6 +49,8 @@ impl Study {
         let mut net = damaged(&images)?;
         prepare(&mut net, QConfig::x86())?;
         calibrate(&net, images.clone())?;
+        let title = format!("DigitsNet in int8, with a damaged {DAMAGED}");
+        let report = HtmlReport::gather(&mut net, samples, &title)?;
         let mut measure = Measure::new(samples).with_metric(|net| accuracy(net, samples, labels));
         let automatic = quantize_within(&mut net, &mut measure, Bound::OfFloat(0.99))?;
 
@@ -54,6 +58,7 @@ impl Study {
             float_accuracy: on_test(&float)?,
             int8_accuracy: on_test(&int8)?,
             automatic_accuracy: on_test(&net)?,
+            report: report.with_sensitivity(&automatic.sensitivity),
             automatic,
         })
     }
