@@ -154,8 +154,19 @@ mod nn_quantized {
     use qnn::ReLU as _;
     use qnn::MaxPool2d as _;
     use qnn::ReLU6 as _;
+    use qnn::quantized::ELU as _;
+    use qnn::quantized::Hardswish as _;
+    use qnn::quantized::LeakyReLU as _;
+    use qnn::quantized::PReLU as _;
+    use qnn::quantized::Sigmoid as _;
+    use qnn::quantized::Softmax as _;
     use qnn::quantized::BatchNorm2d as _;
     use qnn::quantized::BatchNorm3d as _;
+    use qnn::quantized::LayerNorm as _;
+    use qnn::quantized::GroupNorm as _;
+    use qnn::quantized::InstanceNorm1d as _;
+    use qnn::quantized::InstanceNorm2d as _;
+    use qnn::quantized::InstanceNorm3d as _;
     use qnn::Dropout as _;
     use qnn::quantized::Embedding as _;
     use qnn::quantized::EmbeddingBag as _;
@@ -464,8 +475,15 @@ mod numeric_suite {
 
 #[rustfmt::skip]
 mod equalization_correction_rounding {
+    use qflow::accuracy::equalize as _;
+    use qflow::accuracy::equalize as _;
+    use qflow::accuracy::correct_bias as _;
+    use qflow::accuracy::BiasCorrection as _;
     use qnn::walk as _;
     use qnn::join as _;
+    use qflow::accuracy::adaround as _;
+    use qflow::accuracy::adaround as _;
+    use qflow::accuracy::AdaRoundOptions as _;
     const _: fn() = || {
         let _ = <dyn qnn::Place>::path;
         let _ = <dyn qnn::Node>::load_state;

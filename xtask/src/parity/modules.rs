@@ -28,52 +28,19 @@ pub const QUANTIZED: Group = Group {
             .seed("qnn/tests/modules.rs::float_modules_compute_their_formula")
             .note("the float module works on integers"),
         item("ReLU6", "qnn::ReLU6").note("the float module works on integers"),
-        absent(
-            "ELU",
-            "no module yet; the operation is `qops::quantized::elu`",
-        ),
-        absent(
-            "Hardswish",
-            "no module yet; the operation is `qops::quantized::hardswish`",
-        ),
-        absent(
-            "LeakyReLU",
-            "no module yet; the operation is `qops::quantized::leaky_relu`",
-        ),
-        absent(
-            "PReLU",
-            "no module yet; the operation is `qops::quantized::prelu`",
-        ),
-        absent(
-            "Sigmoid",
-            "no module yet; the operation is `qops::quantized::sigmoid`",
-        ),
-        absent(
-            "Softmax",
-            "no module yet; the operation is `qops::quantized::softmax`",
-        ),
+        item("ELU", "qnn::quantized::ELU"),
+        item("Hardswish", "qnn::quantized::Hardswish"),
+        item("LeakyReLU", "qnn::quantized::LeakyReLU"),
+        item("PReLU", "qnn::quantized::PReLU"),
+        item("Sigmoid", "qnn::quantized::Sigmoid").note("the float module works on integers too"),
+        item("Softmax", "qnn::quantized::Softmax").note("the float module works on integers too"),
         item("BatchNorm2d", "qnn::quantized::BatchNorm2d"),
         item("BatchNorm3d", "qnn::quantized::BatchNorm3d").note("also one dimension"),
-        absent(
-            "LayerNorm",
-            "no module yet; the operation is `qops::quantized::layer_norm`",
-        ),
-        absent(
-            "GroupNorm",
-            "no module yet; the operation is `qops::quantized::group_norm`",
-        ),
-        absent(
-            "InstanceNorm1d",
-            "no module yet; the operation is `qops::quantized::instance_norm`",
-        ),
-        absent(
-            "InstanceNorm2d",
-            "no module yet; the operation is `qops::quantized::instance_norm`",
-        ),
-        absent(
-            "InstanceNorm3d",
-            "no module yet; the operation is `qops::quantized::instance_norm`",
-        ),
+        item("LayerNorm", "qnn::quantized::LayerNorm"),
+        item("GroupNorm", "qnn::quantized::GroupNorm"),
+        item("InstanceNorm1d", "qnn::quantized::InstanceNorm1d"),
+        item("InstanceNorm2d", "qnn::quantized::InstanceNorm2d"),
+        item("InstanceNorm3d", "qnn::quantized::InstanceNorm3d"),
         item("Dropout", "qnn::Dropout").note("passes integers on in evaluation"),
         item("Embedding", "qnn::quantized::Embedding").note("8 and 4 bits"),
         item("EmbeddingBag", "qnn::quantized::EmbeddingBag").note("8 and 4 bits"),

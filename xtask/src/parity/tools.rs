@@ -45,27 +45,40 @@ pub const NUMERIC_SUITE: Group = Group {
 pub const EQUALIZATION: Group = Group {
     title: "Equalization, correction, rounding",
     rows: &[
-        absent("equalize", "not there yet"),
-        absent("cross_layer_equalization", "not there yet"),
-        absent("converged", "not there yet"),
-        absent("channel_range", "not there yet"),
-        absent("max_over_ndim", "not there yet"),
-        absent("min_over_ndim", "not there yet"),
-        absent("expand_groups_in_paired_modules_list", "not there yet"),
-        absent("process_paired_modules_list_to_name", "not there yet"),
+        item("equalize", "qflow::accuracy::equalize"),
+        item("cross_layer_equalization", "qflow::accuracy::equalize")
+            .note("a pair is a list of one"),
+        absent(
+            "converged",
+            "within `qflow::accuracy::equalize`, which takes the threshold",
+        ),
+        absent("channel_range", "within `qflow::accuracy::equalize`"),
+        absent("max_over_ndim", "within `qflow::accuracy::equalize`"),
+        absent("min_over_ndim", "within `qflow::accuracy::equalize`"),
+        absent(
+            "expand_groups_in_paired_modules_list",
+            "`equalize` takes pairs; a chain is the pairs of its neighbours",
+        ),
+        absent(
+            "process_paired_modules_list_to_name",
+            "`equalize` takes names",
+        ),
         object("get_name_by_module", "qnn::Place", "path"),
         object("set_module_weight", "qnn::Node", "load_state"),
         object("set_module_bias", "qnn::Node", "load_state"),
         object("get_module_weight", "qnn::Node", "state"),
         object("get_module_bias", "qnn::Node", "state"),
         method("has_bias", "qnn::State", "contains"),
-        absent("bias_correction", "not there yet"),
-        absent("MeanShadowLogger", "not there yet"),
+        item("bias_correction", "qflow::accuracy::correct_bias"),
+        item("MeanShadowLogger", "qflow::accuracy::BiasCorrection")
+            .note("the means are taken within `correct_bias`"),
         item("get_module", "qnn::walk"),
         object("get_param", "qnn::Node", "state"),
         item("parent_child_names", "qnn::join"),
-        absent("AdaptiveRoundingOptimizer", "not there yet"),
-        absent("AdaroundFakeQuantizer", "not there yet"),
-        absent("AdaptiveRoundingLoss", "not there yet"),
+        item("AdaptiveRoundingOptimizer", "qflow::accuracy::adaround"),
+        item("AdaroundFakeQuantizer", "qflow::accuracy::adaround")
+            .note("the soft weights are within it"),
+        item("AdaptiveRoundingLoss", "qflow::accuracy::AdaRoundOptions")
+            .note("its weights and exponents"),
     ],
 };
