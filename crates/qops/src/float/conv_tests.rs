@@ -34,6 +34,7 @@ const CASES: &[Case] = &[
     // Padding and stride so large that a padded plane would not fit into memory.
     (&[1, 3, 2, 2], &[3, 1, 2, 2], [1 << 40, 1 << 40, 1], 3),
     (&[1, 2, 2, 2], &[3, 2, 2, 2], [1 << 40, 1 << 40, 1], 1),
+    (&[1, 3, 2, 2], &[3, 1, 1, 1], [1 << 40, 0, 1], 3),
     // Enough work for several threads and several blocks of columns.
     (&[1, 16, 66, 70], &[20, 16, 3, 3], [1, 1, 1], 1),
     (&[4, 8, 20, 20], &[8, 8, 3, 3], [1, 1, 1], 1),

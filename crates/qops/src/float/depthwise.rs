@@ -22,9 +22,13 @@ use crate::error::Result;
 const BLOCK: usize = 16;
 
 /// Whether this way computes the convolution: one input channel a group, and a padded plane that is not out of
-/// all proportion to input and output, as only absurd padding can make it.
+/// all proportion to input and output, as only absurd padding and strides can make it.
 pub(super) fn applies(g: &Geometry) -> bool {
-    let padded = (0..3).fold(1usize, |size, axis| size.saturating_mul(reach(g, axis)));
+    // A scratch line has as many parts as the stride, though the windows may cover but one of them.
+    let line = reach(g, 2)
+        .div_ceil(g.spec.stride[2])
+        .saturating_mul(g.spec.stride[2]);
+    let padded = (0..2).fold(line, |size, axis| size.saturating_mul(reach(g, axis)));
     let real = g.input_plane().saturating_add(g.output_plane());
     g.channels == 1 && g.spec.groups > 1 && padded <= real.saturating_mul(4).saturating_add(4096)
 }
