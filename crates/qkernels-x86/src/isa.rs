@@ -173,13 +173,13 @@ impl Isa {
     pub fn vectorize<W: Work>(self, work: W) -> W::Output {
         #[cfg(target_arch = "x86_64")]
         match self.0 {
-            Tier::Scalar | Tier::Sse2 => work.run(),
+            Tier::Scalar | Tier::Sse2 => scalar::vectorize(work),
             Tier::Avx2 => avx2::vectorize(self, work),
             Tier::AvxVnni => avxvnni::vectorize(self, work),
             Tier::Avx512Vnni | Tier::Amx => avx512vnni::vectorize(self, work),
         }
         #[cfg(not(target_arch = "x86_64"))]
-        work.run()
+        scalar::vectorize(work)
     }
 
     /// Rows that are summed at a time in tiles of 1, 2, ... panels, which are all the numbers of panels

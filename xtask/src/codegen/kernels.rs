@@ -125,7 +125,7 @@ pub const KERNELS: &[Kernel] = &[
         1,
     ),
     kernel(
-        "depthwise::depthwise::<*>::{closure*1}",
+        "isa::scalar::vectorize::<*depthwise::Band<*>>",
         4..=4,
         PMADDWD_XMM,
         2,

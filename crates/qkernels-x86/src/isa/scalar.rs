@@ -2,8 +2,16 @@
 
 use qtensor_core::requant::requantize;
 
+use super::Work;
 use super::tile::{Epilogue, Output, Tile};
 use crate::pack::{PANEL, QUAD};
+
+/// Runs `work` with the instructions that every CPU of the target has, in a function of its own: inlined into a caller that
+/// holds other tiers' code too, its loops lose their registers.
+#[inline(never)]
+pub(super) fn vectorize<W: Work>(work: W) -> W::Output {
+    work.run()
+}
 
 /// Computes a tile of any height and number of panels.
 pub(super) fn tile(tile: &mut Tile) {
