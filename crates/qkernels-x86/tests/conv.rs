@@ -102,6 +102,15 @@ fn images_of_many_lines_and_batches_are_exact() {
 }
 
 #[test]
+fn tensors_that_no_near_cache_holds_are_exact() {
+    // More than 2 MiB of input and output, from which on matrix tiles fetch the next block ahead.
+    let mut data = Data::new(21);
+    check_conv(&mut data, &square([64, 64], 129, 1, 1, 0));
+    let images = square([72, 40], 101, 1, 1, 0);
+    check_conv(&mut data, &ConvShape { batch: 2, ..images });
+}
+
+#[test]
 fn padding_of_many_times_the_image_is_exact() {
     let mut data = Data::new(12);
     for padding in [200, 3000] {
