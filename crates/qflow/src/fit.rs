@@ -80,6 +80,8 @@ fn layer(kind: &str) -> String {
         ("ConvReLU", "Conv"),
         ("ConvTransposeReLU", "ConvTranspose"),
         ("LinearReLU", "Linear"),
+        ("LinearLeakyReLU", "Linear"),
+        ("LinearTanh", "Linear"),
         ("BNReLU", "BatchNorm"),
     ] {
         if let Some(rest) = plain.strip_prefix(fused) {
@@ -148,6 +150,8 @@ mod tests {
             ("QuantizedBNReLU1d", "BatchNorm1d"),
             ("DynamicQuantizedLinear", "Linear"),
             ("DynamicQuantizedLinearReLU", "Linear"),
+            ("QuantizedLinearLeakyReLU", "Linear"),
+            ("DynamicQuantizedLinearTanh", "Linear"),
             ("DynamicQuantizedLSTM", "LSTM"),
             ("QuantizedEmbedding", "Embedding"),
             ("QuantizedLSTM", "LSTM"),

@@ -84,8 +84,8 @@ fn fuse_named(model: &mut dyn Node, chains: &[&[&str]], purpose: Purpose) -> Res
     apply(model, &chains, purpose)
 }
 
-/// Finds and fuses every chain of convolution (transposed or not) or linear layer, batch norm and ReLU or ReLU6 by
-/// watching one forward pass; returns the chains.
+/// Finds and fuses every chain of convolution (transposed or not) or linear layer, batch norm and ReLU or ReLU6, and
+/// linear layers with the LeakyReLU or tanh behind them, by watching one forward pass; returns the chains.
 ///
 /// Two places are fused only if the value between them has no other user: not a second module, not an
 /// operation of the model's own, not a hook, not the model's output. Places that run more than once in the pass are left alone.

@@ -1,10 +1,13 @@
 //! The table of loaders: which kind in a model file is restored by which constructor.
 
 use qnn::intrinsic::quantized::{BNReLU, ConvReLU, ConvTransposeReLU, Fused, LinearReLU};
+use qnn::intrinsic::{Activated, Curve};
 use qnn::quantized::{
     BatchNorm, Conv, ConvTranspose, DeQuantize, Embedding, EmbeddingBag, Linear, Quantize,
 };
-use qnn::{Erased, Error, Identity, QFunctional, Result, State, dynamic, erase, quantized};
+use qnn::{
+    Erased, Error, Identity, LeakyReLU, QFunctional, Result, State, Tanh, dynamic, erase, quantized,
+};
 
 type Loader = fn(&mut State) -> Result<Erased>;
 
@@ -72,6 +75,10 @@ fn loader(kind: &str) -> Option<Loader> {
             |s| quantized::MultiheadAttention::from_state(s).map(erase)
         }
         "QuantizedLinearReLU" | "QuantizedLinearReLU6" => |s| linear_relu(s).map(erase),
+        "QuantizedLinearLeakyReLU" => |s| activated::<LeakyReLU>(s).map(erase),
+        "QuantizedLinearTanh" => |s| activated::<Tanh>(s).map(erase),
+        "DynamicQuantizedLinearLeakyReLU" => |s| dynamic_activated::<LeakyReLU>(s).map(erase),
+        "DynamicQuantizedLinearTanh" => |s| dynamic_activated::<Tanh>(s).map(erase),
         "QuantizedConv1d" => |s| Conv::<1>::from_state(s).map(erase),
         "QuantizedConv2d" => |s| Conv::<2>::from_state(s).map(erase),
         "QuantizedConv3d" => |s| Conv::<3>::from_state(s).map(erase),
@@ -128,6 +135,14 @@ fn bn_relu<const D: usize>(state: &mut State) -> Result<BNReLU<D>> {
 
 fn linear_relu(state: &mut State) -> Result<LinearReLU> {
     Fused::from_state(state, Linear::from_state)
+}
+
+fn activated<A: Curve>(state: &mut State) -> Result<Activated<Linear, A>> {
+    Activated::from_state(state, Linear::from_state)
+}
+
+fn dynamic_activated<A: Curve>(state: &mut State) -> Result<Activated<dynamic::Linear, A>> {
+    Activated::from_state(state, dynamic::Linear::from_state)
 }
 
 fn dynamic_linear_relu(state: &mut State) -> Result<Fused<dynamic::Linear>> {

@@ -8,13 +8,14 @@ use std::any::{Any, TypeId, type_name};
 use qnn::quantized::QParams;
 use qnn::{
     BatchNorm, Conv, ConvTranspose, DeQuantStub, Embedding, EmbeddingBag, Erased, FloatFunctional,
-    Gru, Linear, Lstm, Module, Node, QFunctional, QuantStub, Recurrent, RecurrentCell,
-    RecurrentKind, Rnn, dynamic, erase, intrinsic, qat, quantized,
+    Gru, LeakyReLU, Linear, Lstm, Module, Node, QFunctional, QuantStub, Recurrent, RecurrentCell,
+    RecurrentKind, Rnn, Tanh, dynamic, erase, intrinsic, qat, quantized,
 };
 use qobserve::{ObserverFactory, QConfig, QuantType};
 
 use crate::error::Result;
 
+mod activated;
 mod quantizable;
 mod slopes;
 
@@ -95,6 +96,8 @@ impl Mapping {
             .with_dims::<1>()
             .with_dims::<2>()
             .with_dims::<3>()
+            .with_activated::<LeakyReLU>()
+            .with_activated::<Tanh>()
             .with_slopes()
     }
 
@@ -114,6 +117,8 @@ impl Mapping {
                     m.rectifier(),
                 )))
             })
+            .with_dynamic_activated::<LeakyReLU>()
+            .with_dynamic_activated::<Tanh>()
             .with_recurrent::<Rnn>()
             .with_recurrent::<Lstm>()
             .with_recurrent::<Gru>()

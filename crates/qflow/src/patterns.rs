@@ -3,10 +3,12 @@
 use std::any::{Any, TypeId, type_name};
 
 use qnn::intrinsic::{
-    ConvBn, Fused, LinearBn1d, Rectified, Rectifier, fold_conv, fold_conv_transpose, fold_linear,
+    Activated, ConvBn, Curve, Fused, LinearBn1d, Rectified, Rectifier, fold_conv,
+    fold_conv_transpose, fold_linear,
 };
 use qnn::{
-    BatchNorm, Conv, ConvTranspose, Erased, Linear, Module, Node, ReLU, ReLU6, Value, erase,
+    BatchNorm, Conv, ConvTranspose, Erased, LeakyReLU, Linear, Module, Node, ReLU, ReLU6, Tanh,
+    Value, erase,
 };
 
 use crate::error::{Error, Result};
@@ -79,6 +81,8 @@ pub(crate) enum Purpose {
 pub(crate) fn patterns(purpose: Purpose) -> Vec<Pattern> {
     let mut all = Vec::new();
     rectified::<Linear>(&mut all);
+    activated::<LeakyReLU>(&mut all);
+    activated::<Tanh>(&mut all);
     dims::<1>(&mut all, purpose);
     dims::<2>(&mut all, purpose);
     dims::<3>(&mut all, purpose);
@@ -92,6 +96,20 @@ pub(crate) fn patterns(purpose: Purpose) -> Vec<Pattern> {
     }
     all.sort_by_key(|p| std::cmp::Reverse(p.len()));
     all
+}
+
+/// `Linear + A`.
+fn activated<A: Curve>(all: &mut Vec<Pattern>) {
+    all.push(Pattern {
+        types: vec![TypeId::of::<Linear>(), TypeId::of::<A>()],
+        name: name(&[type_name::<Linear>(), type_name::<A>()]),
+        channels: |_| None,
+        fuse: Box::new(|nodes| match nodes {
+            [linear, activation] => Ok(both::<Linear, A>(*linear, *activation)
+                .map(|(linear, a)| erase(Activated::new(linear.clone(), a.clone())))),
+            _ => Ok(None),
+        }),
+    });
 }
 
 fn dims<const D: usize>(all: &mut Vec<Pattern>, purpose: Purpose) {

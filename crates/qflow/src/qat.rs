@@ -4,8 +4,8 @@ use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 
 use qnn::{
-    Conv, ConvTranspose, Embedding, Erased, Linear, Module, Node, erase, intrinsic, name_places,
-    qat, walk,
+    Conv, ConvTranspose, Embedding, Erased, LeakyReLU, Linear, Module, Node, Tanh, erase,
+    intrinsic, name_places, qat, walk,
 };
 use qobserve::{ObserverFactory, QConfig, QuantType};
 
@@ -52,12 +52,26 @@ impl QatMapping {
                 let linear = qat::Linear::from_float(m.module(), w);
                 erase(intrinsic::Fused::new(linear, m.rectifier()))
             })
+            .with_activated::<LeakyReLU>()
+            .with_activated::<Tanh>()
             .with_row(QuantType::WeightOnly, |m: &Embedding, w| {
                 erase(qat::Embedding::from_float(m, w))
             })
             .with_dims::<1>()
             .with_dims::<2>()
             .with_dims::<3>()
+    }
+
+    /// The rows of linear layers with the activation `A`.
+    fn with_activated<A: intrinsic::Curve>(self) -> QatMapping {
+        fn swap<A: intrinsic::Curve>(
+            m: &intrinsic::Activated<Linear, A>,
+            w: &ObserverFactory,
+        ) -> Erased {
+            let linear = qat::Linear::from_float(m.module(), w);
+            erase(intrinsic::Activated::new(linear, m.activation().clone()))
+        }
+        self.with(swap::<A>).with_row(QuantType::Dynamic, swap::<A>)
     }
 
     /// The rows of the modules over `D` spatial dimensions.

@@ -230,3 +230,104 @@ fn unusable_inputs_are_refused_with_both_numbers() {
         Error::Multiplier { channel: 0, .. }
     ));
 }
+
+/// An activation on the exact sum, scaled and with its bias, then one rounding.
+fn curved(
+    x: &QTensor,
+    w: &QTensor,
+    bias: Option<&[f32]>,
+    out: OutQParams,
+    curve: impl Fn(f32) -> f32,
+) -> Vec<i32> {
+    let (n, k) = (w.shape()[0], w.shape()[1]);
+    let (scale, z) = map(x);
+    let (q, weight) = (ints(x), ints(w));
+    let mut y = Vec::new();
+    for row in q.chunks(k) {
+        for c in 0..n {
+            let products = row.iter().zip(&weight[c * k..][..k]);
+            let sum: i32 = products.map(|(&q, &w)| (q - z) * w).sum();
+            let step = scale * w.quantizer().channel(c).unwrap().0;
+            let value = sum as f32 * step + bias.map_or(0.0, |b| b[c]);
+            let value = curve(value) * (1.0 / out.scale as f32);
+            y.push(stored(value, out, x.dtype(), Activation::None));
+        }
+    }
+    y
+}
+
+#[test]
+fn curves_are_applied_to_sums_and_rounded_once() {
+    let tanh = |v: f32| {
+        qops::float::tanh(&Tensor::full(&[1], v).unwrap())
+            .unwrap()
+            .to_vec()[0]
+    };
+    let mut rng = Rng::new(5);
+    for (m, k, n) in [(1, 1, 1), (3, 33, 17), (5, 64, 65), (2, 257, 48)] {
+        for dtype in EIGHT_BIT {
+            for per_channel in [false, true] {
+                let x = activation(&mut rng, &[m, k], dtype);
+                let w = weights(&mut rng, &[n, k], per_channel);
+                let values = rng.reals(n, -3.0, 3.0);
+                let bias = Tensor::from_slice(&values, &[n]).unwrap();
+                let layer = PackedLinear::new(&w, Some(&bias)).unwrap();
+                let bare = PackedLinear::new(&w, None).unwrap();
+                let out = out_params(&mut rng, dtype, 0.05, 0.4);
+                let fine = OutQParams::new(1.0 / 128.0, out.zero_point);
+                for slope in [0.01, -0.5, 0.0] {
+                    let leaky = |v: f32| if v > 0.0 { v } else { v * slope };
+                    let want = curved(&x, &w, Some(&values), out, leaky);
+                    for x in layouts(&x) {
+                        let y = layer.run_leaky_relu(&x, slope, out).unwrap();
+                        assert_eq!(ints(&y), want, "{m} {k} {n} {dtype} {slope}");
+                        assert_eq!((y.shape(), y.dtype()), (&[m, n][..], dtype));
+                        assert_eq!(OutQParams::of(&y).unwrap(), out);
+                    }
+                    let want = curved(&x, &w, None, out, leaky);
+                    assert_eq!(ints(&bare.run_leaky_relu(&x, slope, out).unwrap()), want);
+                }
+                let want = curved(&x, &w, Some(&values), fine, tanh);
+                assert_eq!(ints(&layer.run_tanh(&x, fine).unwrap()), want);
+                let want = curved(&x, &w, None, fine, tanh);
+                assert_eq!(ints(&bare.run_tanh(&x, fine).unwrap()), want);
+            }
+        }
+    }
+}
+
+#[test]
+fn curved_layers_refuse_what_plain_ones_refuse() {
+    let mut rng = Rng::new(6);
+    let layer = PackedLinear::new(&weights(&mut rng, &[2, 3], false), None).unwrap();
+    let out = OutQParams::new(0.1, 0);
+    let x = activation(&mut rng, &[1, 3], DType::QUInt8);
+    let message = layer
+        .run_leaky_relu(&x, f32::NAN, out)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("linear_leaky_relu") && message.contains("NaN"),
+        "{message}"
+    );
+    let wide = activation(&mut rng, &[1, 4], DType::QUInt8);
+    assert!(matches!(
+        layer.run_tanh(&wide, out).unwrap_err(),
+        Error::Operands {
+            expected: 3,
+            actual: 4,
+            ..
+        }
+    ));
+    let huge = quantized(&[1, 2, 3], &[1, 3], DType::QUInt8, 3e38, 0);
+    for scale in [1e-3, 1e-38] {
+        let out = OutQParams::new(scale, 0);
+        assert!(matches!(
+            layer.run_leaky_relu(&huge, 0.0, out).unwrap_err(),
+            Error::Multiplier { channel: 0, .. }
+        ));
+    }
+    assert!(layer.run_tanh(&x, OutQParams::new(0.1, 256)).is_err());
+    let none = quantized(&[], &[0, 3], DType::QInt8, 0.1, 0);
+    assert_eq!(layer.run_tanh(&none, out).unwrap().shape(), [0, 2]);
+}

@@ -193,6 +193,8 @@ mod nn_quantized {
         let _ = <qnn::quantized::Linear>::from_parts;
         let _ = <dyn qnn::Node>::extra_repr;
         let _ = <qops::quantized::PackedLinear>::run;
+        let _ = <qops::quantized::PackedLinear>::run_leaky_relu;
+        let _ = <qops::quantized::PackedLinear>::run_tanh;
         let _ = <qops::quantized::PackedConv>::run;
         let _ = <qops::quantized::PackedConv>::run_add;
     };
@@ -237,6 +239,8 @@ mod intrinsic_float {
     use qnn::intrinsic::LinearBn1d as _;
     use qnn::intrinsic::BNReLU2d as _;
     use qnn::intrinsic::BNReLU3d as _;
+    use qnn::intrinsic::LinearLeakyReLU as _;
+    use qnn::intrinsic::LinearTanh as _;
     const _: fn() = || {
         let _ = qnn::intrinsic::Fused::<qnn::intrinsic::ConvBn1d>::new;
         let _ = qnn::intrinsic::Fused::<qnn::intrinsic::ConvBn2d>::new;
@@ -254,6 +258,8 @@ mod intrinsic_quantized {
     use qnn::intrinsic::quantized::ConvReLU3d as _;
     use qnn::intrinsic::quantized::BNReLU2d as _;
     use qnn::intrinsic::quantized::BNReLU3d as _;
+    use qnn::intrinsic::quantized::LinearLeakyReLU as _;
+    use qnn::intrinsic::quantized::LinearTanh as _;
     use qnn::intrinsic::quantized::dynamic::LinearReLU as _;
     const _: fn() = || {
         let _ = <qops::quantized::PackedConv>::run_add;

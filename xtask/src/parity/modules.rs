@@ -97,6 +97,12 @@ pub const QUANTIZED: Group = Group {
         item("quantized.dropout", "qnn::Dropout").note("passes integers on in evaluation"),
         method("linear_relu", "qops::quantized::PackedLinear", "run")
             .note("with `Activation::Relu`"),
+        method(
+            "linear_leaky_relu",
+            "qops::quantized::PackedLinear",
+            "run_leaky_relu",
+        ),
+        method("linear_tanh", "qops::quantized::PackedLinear", "run_tanh"),
         method("conv2d_relu", "qops::quantized::PackedConv", "run").note("with `Activation::Relu`"),
         item("batch_norm2d_relu", "qops::quantized::batch_norm").note("with `Activation::Relu`"),
         method("conv2d_add", "qops::quantized::PackedConv", "run_add"),
@@ -167,14 +173,10 @@ pub const INTRINSIC: Group = Group {
         item("LinearBn1d", "qnn::intrinsic::LinearBn1d"),
         item("BNReLU2d", "qnn::intrinsic::BNReLU2d"),
         item("BNReLU3d", "qnn::intrinsic::BNReLU3d").note("also one dimension"),
-        absent(
-            "LinearLeakyReLU",
-            "no module yet; `qops::quantized::leaky_relu` behind a linear layer",
-        ),
-        absent(
-            "LinearTanh",
-            "no module yet; `qops::quantized::tanh` behind a linear layer",
-        ),
+        item("LinearLeakyReLU", "qnn::intrinsic::LinearLeakyReLU")
+            .note("fused by default, and for training too"),
+        item("LinearTanh", "qnn::intrinsic::LinearTanh")
+            .note("fused by default, and for training too"),
         method("ConvAdd2d", "qnn::Layer<qnn::FloatFunctional>", "add_after")
             .note("a call, not a module: the addition's place keeps its own name"),
         method(
@@ -197,14 +199,13 @@ pub const INTRINSIC_QUANTIZED: Group = Group {
         item("ConvReLU3d", "qnn::intrinsic::quantized::ConvReLU3d"),
         item("BNReLU2d", "qnn::intrinsic::quantized::BNReLU2d"),
         item("BNReLU3d", "qnn::intrinsic::quantized::BNReLU3d"),
-        absent(
+        item(
             "LinearLeakyReLU",
-            "no module yet; `qops::quantized::leaky_relu` behind a linear layer",
-        ),
-        absent(
-            "LinearTanh",
-            "no module yet; `qops::quantized::tanh` behind a linear layer",
-        ),
+            "qnn::intrinsic::quantized::LinearLeakyReLU",
+        )
+        .note("oneDNN's order: one rounding, behind the activation"),
+        item("LinearTanh", "qnn::intrinsic::quantized::LinearTanh")
+            .note("oneDNN's order: one rounding, behind the activation"),
         method("ConvAdd2d", "qops::quantized::PackedConv", "run_add"),
         method("ConvAddReLU2d", "qops::quantized::PackedConv", "run_add"),
         item(

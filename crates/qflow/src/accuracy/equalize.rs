@@ -29,7 +29,7 @@ const MOST_ROUNDS: usize = 1000;
 ///
 /// # Errors
 /// [`Error::UnknownPlaces`]; [`Error::Repair`] for a place that holds no float convolution or linear layer, for a first layer
-/// with a ReLU6, which does not commute with scales, for layers with different numbers of channels, for
+/// with a ReLU6 or tanh, which do not commute with scales, for layers with different numbers of channels, for
 /// weights that are not finite, and after preparation, whose observers have seen other values. Nothing has changed then.
 ///
 /// ```
@@ -156,11 +156,13 @@ fn check_pair(first: &Weighted, second: &Weighted) -> Result<()> {
     if first.path == second.path {
         return refuse(format!("{} cannot follow itself", first.path));
     }
-    if first.kind.contains("ReLU6") {
-        return refuse(format!(
-            "{} ends in a ReLU6, behind which scaled channels are others; a ReLU is fine",
-            first.path
-        ));
+    for activation in ["ReLU6", "Tanh"] {
+        if first.kind.contains(activation) {
+            return refuse(format!(
+                "{} ends in a {activation}, behind which scaled channels are others; a ReLU is fine",
+                first.path
+            ));
+        }
     }
     for layer in [first, second] {
         if layer.weight.to_vec().iter().any(|w| !w.is_finite()) {

@@ -46,7 +46,7 @@ impl Weighted {
         }
     }
 
-    /// Those of a module, if it is a float convolution or linear layer, plain or with a rectifier.
+    /// Those of a module, if it is a float convolution or linear layer, plain or with an activation.
     pub(crate) fn of(path: &str, held: &dyn Node) -> Option<Weighted> {
         product(held).map(drop)?;
         let (state, config) = (held.state(), held.config());
@@ -102,10 +102,10 @@ impl Weighted {
     }
 }
 
-/// What a module computes from its input and a weight, before bias and rectifier.
+/// What a module computes from its input and a weight, before bias and activation.
 pub(crate) type Product = Box<dyn Fn(&Var, &Var) -> Result<Var>>;
 
-/// The product of a float convolution or linear layer, plain or with a rectifier behind it.
+/// The product of a float convolution or linear layer, plain or with an activation behind it.
 pub(crate) fn product(held: &dyn Node) -> Option<Product> {
     fn conv<const D: usize>(any: &dyn Any) -> Option<Product> {
         let fused = any.downcast_ref::<intrinsic::ConvReLU<D>>();
@@ -118,7 +118,11 @@ pub(crate) fn product(held: &dyn Node) -> Option<Product> {
         }))
     }
     let any = held as &dyn Any;
-    if any.is::<Linear>() || any.is::<intrinsic::LinearReLU>() {
+    let linear = any.is::<Linear>()
+        || any.is::<intrinsic::LinearReLU>()
+        || any.is::<intrinsic::LinearLeakyReLU>()
+        || any.is::<intrinsic::LinearTanh>();
+    if linear {
         return Some(Box::new(|x, w| Ok(ops::linear(x, w, None)?)));
     }
     conv::<1>(any)

@@ -7,6 +7,8 @@
 //! | [`ConvReLU`] | [`intrinsic::ConvReLU`](super::ConvReLU) |
 //! | [`ConvTransposeReLU`] | [`intrinsic::ConvTransposeReLU`](super::ConvTransposeReLU) |
 //! | [`LinearReLU`] | [`intrinsic::LinearReLU`](super::LinearReLU) |
+//! | [`LinearLeakyReLU`] | [`intrinsic::LinearLeakyReLU`](super::LinearLeakyReLU) |
+//! | [`LinearTanh`] | [`intrinsic::LinearTanh`](super::LinearTanh) |
 //! | [`LinearBn1d`] | [`intrinsic::LinearBn1d`](super::LinearBn1d) |
 
 mod conv_bn;
@@ -17,9 +19,10 @@ pub use linear_bn::LinearBn1d;
 
 use qgrad::{Var, ops};
 
+use super::activated::Activated;
 use super::fused::Fused;
 use crate::error::Result;
-use crate::float::BatchNorm;
+use crate::float::{BatchNorm, LeakyReLU, Tanh};
 use crate::qat;
 
 /// A convolution, a trained batch norm and a rectifier.
@@ -48,6 +51,10 @@ pub type ConvTransposeReLU2d = ConvTransposeReLU<2>;
 pub type ConvTransposeReLU3d = ConvTransposeReLU<3>;
 /// A linear layer with rounded weights and a rectifier.
 pub type LinearReLU = Fused<qat::Linear>;
+/// A linear layer with rounded weights and a leaky ReLU.
+pub type LinearLeakyReLU = Activated<qat::Linear, LeakyReLU>;
+/// A linear layer with rounded weights and a hyperbolic tangent.
+pub type LinearTanh = Activated<qat::Linear, Tanh>;
 /// A linear layer with rounded weights, a trained batch norm and a rectifier.
 pub type LinearBnReLU1d = Fused<LinearBn1d>;
 

@@ -1,12 +1,14 @@
-//! Int8 counterparts of the fused modules: the rectifier is a clamp of the requantization.
+//! Int8 counterparts of the fused modules: a rectifier is a clamp of the requantization, another activation is applied before it.
 
 pub mod dynamic;
 
 use qobserve::ObserverFactory;
 
+use super::activated::{Activated, Curve};
 use super::fused::{self, Rectifier};
 use super::rectified::Rectified;
 use crate::error::{Error, Result};
+use crate::float::{self, LeakyReLU, Tanh};
 use crate::module::{Module, Node};
 use crate::quantized::{BatchNorm, Conv, ConvTranspose, Linear, QParams};
 use crate::state::{Entry, State};
@@ -36,6 +38,10 @@ pub type ConvTransposeReLU2d = ConvTransposeReLU<2>;
 pub type ConvTransposeReLU3d = ConvTransposeReLU<3>;
 /// An int8 linear layer with a rectifier.
 pub type LinearReLU = Fused<Linear>;
+/// An int8 linear layer with a leaky ReLU.
+pub type LinearLeakyReLU = Activated<Linear, LeakyReLU>;
+/// An int8 linear layer with a hyperbolic tangent.
+pub type LinearTanh = Activated<Linear, Tanh>;
 /// An int8 batch norm with a rectifier.
 pub type BNReLU<const D: usize> = Fused<BatchNorm<D>>;
 /// An int8 batch norm of `(N, C)` or `(N, C, L)` with a rectifier.
@@ -96,6 +102,21 @@ impl LinearReLU {
             module,
             rectifier: fused.rectifier(),
         })
+    }
+}
+
+impl<A: Curve> Activated<Linear, A> {
+    /// The counterpart of a fused float layer; `output` is for the results of the activation.
+    ///
+    /// # Errors
+    /// Those of [`Linear::from_float`].
+    pub fn from_float(
+        fused: &Activated<float::Linear, A>,
+        weight: &ObserverFactory,
+        output: QParams,
+    ) -> Result<Activated<Linear, A>> {
+        let linear = Linear::from_float(fused.module(), weight, output)?;
+        Ok(Activated::new(linear, fused.activation().clone()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The int8 fully connected layer.
 
 use qobserve::ObserverFactory;
-use qops::quantized::{Activation, PackedLinear};
+use qops::quantized::{Activation, OutQParams, PackedLinear};
 use qtensor_core::{QTensor, Tensor};
 
 use crate::error::Result;
@@ -92,9 +92,19 @@ impl Linear {
         input: &Value,
         activation: Activation,
     ) -> Result<Value> {
+        let (packed, x, out) = self.parts_for(module, input)?;
+        Ok(packed.run(x, out, activation)?.into())
+    }
+
+    /// What a run takes: the weights, the checked input and the qparams of the output.
+    pub(crate) fn parts_for<'a>(
+        &'a self,
+        module: &'static str,
+        input: &'a Value,
+    ) -> Result<(&'a PackedLinear, &'a QTensor, OutQParams)> {
         let x = input.quantized(module)?;
         self.output.check_input(module, x.dtype())?;
-        Ok(self.packed.run(x, self.output.out(), activation)?.into())
+        Ok((&self.packed, x, self.output.out()))
     }
 }
 

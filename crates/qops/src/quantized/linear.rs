@@ -9,6 +9,8 @@ use super::packed::Packed;
 use super::params::{Activation, OutQParams};
 use crate::error::{Error, Result};
 
+mod curved;
+
 const OPERATION: &str = "linear";
 
 /// A linear layer's weights, packed for the kernels: `y = x · wᵀ + b`, clamped by a fused activation.

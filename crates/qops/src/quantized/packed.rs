@@ -154,17 +154,7 @@ impl Packed {
         let mut replaced: Option<Vec<i8>> = None;
         for (index, (&weight_scale, &bias)) in self.scales.iter().zip(&self.biases).enumerate() {
             let step = input_scale * weight_scale;
-            let multiplier = output_multiplier(input_scale, weight_scale, output_scale);
-            if !(multiplier.is_finite() && multiplier > 0.0 && inverse_scale(step).is_finite()) {
-                return Err(Error::Multiplier {
-                    operation,
-                    channel: index,
-                    input_scale,
-                    weight_scale,
-                    output_scale,
-                    multiplier,
-                });
-            }
+            let multiplier = self.multiplier(index, weight_scale, input_scale, output_scale)?;
             let (lowest, highest) = self
                 .weights
                 .bias_limits(index, zero_point)
@@ -203,6 +193,38 @@ impl Packed {
         };
         let requant = Requant::new(&weights, &biases, &multipliers, zero_point, range)?;
         Ok(Prepared { weights, requant })
+    }
+
+    /// Refuses scales of input and output that do not go together with those of the weights.
+    pub fn check_scales(&self, input_scale: f32, output_scale: f32) -> Result<()> {
+        let mut channels = self.scales.iter().enumerate();
+        channels.try_for_each(|(channel, &weight_scale)| {
+            self.multiplier(channel, weight_scale, input_scale, output_scale)
+                .map(drop)
+        })
+    }
+
+    /// The multiplier of a channel, whose step and whose step's inverse are finite too.
+    fn multiplier(
+        &self,
+        channel: usize,
+        weight_scale: f32,
+        input_scale: f32,
+        output_scale: f32,
+    ) -> Result<f32> {
+        let multiplier = output_multiplier(input_scale, weight_scale, output_scale);
+        let inverse = inverse_scale(input_scale * weight_scale);
+        if multiplier.is_finite() && multiplier > 0.0 && inverse.is_finite() {
+            return Ok(multiplier);
+        }
+        Err(Error::Multiplier {
+            operation: self.operation,
+            channel,
+            input_scale,
+            weight_scale,
+            output_scale,
+            multiplier,
+        })
     }
 
     /// The weights' integers, one channel after the other.
