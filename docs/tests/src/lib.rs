@@ -50,3 +50,7 @@ struct Parity;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/coming-from-pytorch.md")]
 struct ComingFromPytorch;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/choosing-qconfigs.md")]
+struct ChoosingQconfigs;
