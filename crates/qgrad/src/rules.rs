@@ -15,6 +15,7 @@ mod loss;
 mod norm;
 mod pool;
 mod reduce;
+mod resize;
 mod shape;
 
 pub use activation::{gelu, hardswish, log_softmax, relu6, sigmoid, softmax, tanh};
@@ -29,6 +30,7 @@ pub use loss::{cross_entropy, mse_loss};
 pub use norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use pool::{adaptive_avg_pool, avg_pool, max_pool};
 pub use reduce::{mean, sum};
+pub use resize::interpolate;
 pub use shape::{cat, flatten, pad, permute, reshape, slice};
 
 use qtensor_core::Tensor;

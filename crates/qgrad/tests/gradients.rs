@@ -7,7 +7,7 @@
 
 use qgrad::gradcheck::{Tolerance, gradcheck};
 use qgrad::{Result, Var, ops};
-use qops::{ConvSpec, ConvTransposeSpec, PoolSpec};
+use qops::{ConvSpec, ConvTransposeSpec, Interpolation, PoolSpec, ResizeTo};
 use qtensor_core::Tensor;
 
 /// Reproducible values in [-1, 1) that differ from tensor to tensor.
@@ -254,4 +254,37 @@ fn a_small_network() -> Result<()> {
         ..Tolerance::SMOOTH
     };
     gradcheck(network, &inputs, tolerance)
+}
+
+#[test]
+fn interpolations() -> Result<()> {
+    let bilinear = |align_corners| Interpolation::Bilinear { align_corners };
+    let images: &[&[usize]] = &[&[2, 2, 3, 4]];
+    for mode in [Interpolation::Nearest, bilinear(false), bilinear(true)] {
+        for size in [[5, 7], [2, 3], [1, 4], [3, 4]] {
+            linear_in_each(images, |v| {
+                ops::interpolate(&v[0], ResizeTo::Size(&size), mode)
+            })?;
+        }
+        linear_in_each(images, |v| {
+            ops::interpolate(&v[0], ResizeTo::Factor(&[1.5, 0.6]), mode)
+        })?;
+    }
+    for (shape, factor) in [
+        (&[2, 3, 5][..], &[2.0][..]),
+        (&[1, 2, 2, 3, 2], &[2.0, 0.7, 1.6]),
+    ] {
+        linear_in_each(&[shape], |v| {
+            ops::interpolate(&v[0], ResizeTo::Factor(factor), Interpolation::Nearest)
+        })?;
+    }
+    let grad = Tensor::ones(&[1, 1, 4])?;
+    let to = ResizeTo::Size(&[5]);
+    let back = qops::float::interpolate_backward(&grad, &[1, 1, 2], to, Interpolation::Nearest);
+    let message = back.unwrap_err().to_string();
+    assert!(
+        message.contains("[1, 1, 5]") && message.contains("[1, 1, 4]"),
+        "{message}"
+    );
+    Ok(())
 }

@@ -15,6 +15,7 @@ pub(crate) mod recurrent;
 mod running;
 mod shape;
 mod slopes;
+mod upsample;
 
 pub use act::{ReLU, ReLU6};
 pub use attention::MultiheadAttention;
@@ -35,3 +36,4 @@ pub use recurrent::{
 };
 pub use shape::{Dropout, Flatten, Identity};
 pub use slopes::{ELU, Hardswish, LeakyReLU, PReLU};
+pub use upsample::{Upsample, UpsamplingBilinear2d, UpsamplingNearest2d};

@@ -47,7 +47,7 @@ pub use float::{
     Identity, InstanceNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LSTM, LSTMCell,
     LayerNorm, LeakyReLU, Linear, MaxPool, MaxPool1d, MaxPool2d, MaxPool3d, MultiheadAttention,
     PReLU, RNN, RNNCell, ReLU, ReLU6, Recurrent, RecurrentBuilder, RecurrentCell, Sigmoid, Softmax,
-    Tanh,
+    Tanh, Upsample, UpsamplingBilinear2d, UpsamplingNearest2d,
 };
 pub use functional::{Call, FloatFunctional, Operation, QFunctional};
 pub use hooks::{HookHandle, Hooked, Hooks, Replaced};

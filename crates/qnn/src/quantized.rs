@@ -18,7 +18,10 @@ mod stubs;
 mod weights;
 
 // These work on integers as they are.
-pub use crate::float::{Dropout, MaxPool1d, MaxPool2d, MaxPool3d, ReLU, ReLU6};
+pub use crate::float::{
+    Dropout, MaxPool1d, MaxPool2d, MaxPool3d, ReLU, ReLU6, Upsample, UpsamplingBilinear2d,
+    UpsamplingNearest2d,
+};
 pub use attention::MultiheadAttention;
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d};
 pub(crate) use conv_transpose::WEIGHT as TRANSPOSED_WEIGHT;

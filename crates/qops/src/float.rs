@@ -64,7 +64,7 @@ pub use fake_quant::{
 };
 pub use fused::{add_relu, add_scalar_relu, cat_relu, mul_relu, mul_scalar_relu};
 pub use half::HalfLinear;
-pub use interpolate::interpolate;
+pub use interpolate::{interpolate, interpolate_backward};
 pub use layer_norm::{layer_norm, layer_norm_backward};
 pub use linear::{linear, matmul};
 pub use max_pool::{max_pool, max_pool_backward, max_pool_with_indices};

@@ -128,6 +128,19 @@ impl Axis {
         (0..self.output).map(index).collect()
     }
 
+    /// What each output index is made of.
+    fn taps(&self, mode: Interpolation) -> Vec<Tap> {
+        let nearest = |index| Tap {
+            first: index,
+            second: index,
+            weights: [1.0, 0.0],
+        };
+        match mode {
+            Interpolation::Nearest => self.nearest().into_iter().map(nearest).collect(),
+            Interpolation::Bilinear { align_corners } => self.linear(align_corners),
+        }
+    }
+
     /// The neighbours of each output index.
     pub fn linear(&self, align_corners: bool) -> Vec<Tap> {
         let step = match (align_corners, self.output) {
@@ -173,4 +186,36 @@ pub(crate) fn bilinear(
             }
         }
     }
+}
+
+/// The adjoint of an interpolation: each gradient goes to the pixels that its result was made of, by their weights.
+///
+/// `grad` has the shape of the result, row-major; the answer has that of the input. Dimensions are taken one after the other, the last
+/// one first.
+pub(crate) fn adjoint(
+    mut grad: Vec<f32>,
+    planes: usize,
+    axes: &[Axis],
+    mode: Interpolation,
+) -> Vec<f32> {
+    let mut inner = 1;
+    for (place, axis) in axes.iter().enumerate().rev() {
+        let outer: usize = axes[..place].iter().map(|axis| axis.output).product();
+        let mut back = vec![0.0; planes * outer * axis.input * inner];
+        let taps = axis.taps(mode);
+        let from = grad.chunks_exact(axis.output * inner);
+        for (from, to) in from.zip(back.chunks_exact_mut(axis.input * inner)) {
+            for (tap, values) in taps.iter().zip(from.chunks_exact(inner)) {
+                for (index, weight) in [tap.first, tap.second].into_iter().zip(tap.weights) {
+                    let to = &mut to[index * inner..][..inner];
+                    to.iter_mut()
+                        .zip(values)
+                        .for_each(|(to, v)| *to += weight * v);
+                }
+            }
+        }
+        grad = back;
+        inner *= axis.input;
+    }
+    grad
 }

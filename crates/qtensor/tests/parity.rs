@@ -126,10 +126,10 @@ mod nn_quantized_functional {
     use qops::quantized::avg_pool as _;
     use qops::quantized::adaptive_avg_pool as _;
     use qops::quantized::adaptive_avg_pool as _;
-    use qops::quantized::interpolate as _;
-    use qops::quantized::interpolate as _;
-    use qops::quantized::interpolate as _;
-    use qops::quantized::interpolate as _;
+    use qnn::quantized::functional::interpolate as _;
+    use qnn::quantized::functional::upsample as _;
+    use qnn::quantized::functional::upsample_bilinear as _;
+    use qnn::quantized::functional::upsample_nearest as _;
     use qops::quantized::elu as _;
     use qops::quantized::celu as _;
     use qops::quantized::hardswish as _;
@@ -153,6 +153,9 @@ mod nn_quantized {
     use qnn::quantized::ConvTranspose3d as _;
     use qnn::ReLU as _;
     use qnn::MaxPool2d as _;
+    use qnn::Upsample as _;
+    use qnn::UpsamplingNearest2d as _;
+    use qnn::UpsamplingBilinear2d as _;
     use qnn::ReLU6 as _;
     use qnn::quantized::ELU as _;
     use qnn::quantized::Hardswish as _;

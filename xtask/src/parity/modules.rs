@@ -27,6 +27,11 @@ pub const QUANTIZED: Group = Group {
         item("MaxPool2d", "qnn::MaxPool2d")
             .seed("qnn/tests/modules.rs::float_modules_compute_their_formula")
             .note("the float module works on integers"),
+        item("Upsample", "qnn::Upsample").note("the float module works on integers"),
+        item("UpsamplingNearest2d", "qnn::UpsamplingNearest2d")
+            .note("the float module works on integers"),
+        item("UpsamplingBilinear2d", "qnn::UpsamplingBilinear2d")
+            .note("the float module works on integers"),
         item("ReLU6", "qnn::ReLU6").note("the float module works on integers"),
         item("ELU", "qnn::quantized::ELU"),
         item("Hardswish", "qnn::quantized::Hardswish"),

@@ -94,11 +94,17 @@ pub const FUNCTIONAL: Group = Group {
         item("avg_pool3d", "qops::quantized::avg_pool").note("also one dimension"),
         item("adaptive_avg_pool2d", "qops::quantized::adaptive_avg_pool"),
         item("adaptive_avg_pool3d", "qops::quantized::adaptive_avg_pool"),
-        item("interpolate", "qops::quantized::interpolate")
+        item("interpolate", "qnn::quantized::functional::interpolate")
             .note("nearest and bilinear, by size or factor"),
-        item("upsample", "qops::quantized::interpolate"),
-        item("upsample_bilinear", "qops::quantized::interpolate"),
-        item("upsample_nearest", "qops::quantized::interpolate"),
+        item("upsample", "qnn::quantized::functional::upsample"),
+        item(
+            "upsample_bilinear",
+            "qnn::quantized::functional::upsample_bilinear",
+        ),
+        item(
+            "upsample_nearest",
+            "qnn::quantized::functional::upsample_nearest",
+        ),
         item("elu", "qops::quantized::elu"),
         item("celu", "qops::quantized::celu"),
         item("hardswish", "qops::quantized::hardswish"),

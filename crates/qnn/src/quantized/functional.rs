@@ -19,12 +19,13 @@
 
 pub use qops::quantized::{
     Activation, Gelu, OutQParams, celu, clamp, conv1d, conv2d, conv3d, elu, gelu, group_norm,
-    hardsigmoid, hardswish, instance_norm, layer_norm, leaky_relu, linear, prelu, relu, relu6,
-    sigmoid, softmax, tanh, threshold,
+    hardsigmoid, hardswish, instance_norm, interpolate, layer_norm, leaky_relu, linear, prelu,
+    relu, relu6, sigmoid, softmax, tanh, threshold,
 };
 
 use qops::quantized::{adaptive_avg_pool, avg_pool, max_pool};
 use qops::{Error, PoolSpec, Result};
+pub use qops::{Interpolation, ResizeTo};
 use qtensor_core::QTensor;
 
 /// `min(max(x, min_val), max_val)`, between the integers of both: [`clamp`] under its other name.
@@ -45,6 +46,44 @@ pub fn linear_like_input(
     bias: Option<&qtensor_core::Tensor>,
 ) -> Result<QTensor> {
     linear(x, weight, bias, OutQParams::of(x)?, Activation::None)
+}
+
+/// [`interpolate`] under the name that PyTorch deprecates for it.
+///
+/// # Errors
+/// As [`interpolate`].
+pub fn upsample(x: &QTensor, to: ResizeTo<'_>, mode: Interpolation) -> Result<QTensor> {
+    interpolate(x, to, mode)
+}
+
+/// [`interpolate`] by nearest pixels; qparams are kept.
+///
+/// # Errors
+/// As [`interpolate`].
+pub fn upsample_nearest(x: &QTensor, to: ResizeTo<'_>) -> Result<QTensor> {
+    interpolate(x, to, Interpolation::Nearest)
+}
+
+/// [`interpolate`] between neighbours with aligned corners; qparams are kept.
+///
+/// # Errors
+/// As [`interpolate`].
+///
+/// ```
+/// use qnn::quantized::functional::{self as qf, OutQParams, ResizeTo};
+/// use qtensor_core::{DType, Tensor};
+///
+/// let row = Tensor::from_vec(vec![1.0, 2.0], &[1, 1, 1, 2])?;
+/// let x = qops::quantized::quantize(&row, OutQParams::new(0.25, 3), DType::QUInt8)?;
+/// let y = qf::upsample_bilinear(&x, ResizeTo::Size(&[1, 3]))?;
+/// assert_eq!(y.dequantize().to_vec(), [1.0, 1.5, 2.0]);
+/// # Ok::<(), qops::Error>(())
+/// ```
+pub fn upsample_bilinear(x: &QTensor, to: ResizeTo<'_>) -> Result<QTensor> {
+    let mode = Interpolation::Bilinear {
+        align_corners: true,
+    };
+    interpolate(x, to, mode)
 }
 
 macro_rules! pools {

@@ -2,8 +2,8 @@
 
 use qtensor_core::Tensor;
 
-use crate::error::Result;
-use crate::resampling::{Interpolation, ResizeTo, axes, bilinear};
+use crate::error::{Error, Result};
+use crate::resampling::{Interpolation, ResizeTo, adjoint, axes, bilinear};
 
 /// Images `[N, C, …]` in another size; formulas at [`Interpolation`] and [`ResizeTo`].
 ///
@@ -40,5 +40,33 @@ pub fn interpolate(x: &Tensor, to: ResizeTo<'_>, mode: Interpolation) -> Result<
     Ok(Tensor::from_vec(
         values,
         &[n, c, axes[0].output, axes[1].output],
+    )?)
+}
+
+/// The adjoint of [`interpolate`] for an input of shape `shape`: `dx[j] = Σ_i w_ij · dy[i]`, where the result `i` was
+/// `Σ_j w_ij · x[j]`.
+///
+/// # Errors
+/// As [`interpolate`], and [`ShapeMismatch`](qtensor_core::Error::ShapeMismatch) for a gradient of another shape than the result.
+pub fn interpolate_backward(
+    grad: &Tensor,
+    shape: &[usize],
+    to: ResizeTo<'_>,
+    mode: Interpolation,
+) -> Result<Tensor> {
+    let axes = axes(shape, to, mode)?;
+    let result = axes.iter().map(|axis| axis.output);
+    let result: Vec<usize> = shape[..2].iter().copied().chain(result).collect();
+    if grad.shape() != result {
+        return Err(Error::Tensor(qtensor_core::Error::ShapeMismatch {
+            operation: "interpolate_backward",
+            expected: result,
+            actual: grad.shape().to_vec(),
+        }));
+    }
+    let planes = shape[0] * shape[1];
+    Ok(Tensor::from_vec(
+        adjoint(grad.to_vec(), planes, &axes, mode),
+        shape,
     )?)
 }
