@@ -1,6 +1,6 @@
 //! The table of loaders: which kind in a model file is restored by which constructor.
 
-use qnn::intrinsic::quantized::{BNReLU, ConvReLU, ConvTransposeReLU, Fused, LinearReLU};
+use qnn::intrinsic::quantized::{BNReLU, ConvAdd, ConvReLU, ConvTransposeReLU, Fused, LinearReLU};
 use qnn::intrinsic::{Activated, Curve};
 use qnn::quantized::{
     BatchNorm, Conv, ConvTranspose, DeQuantize, Embedding, EmbeddingBag, Linear, Quantize,
@@ -85,6 +85,12 @@ fn loader(kind: &str) -> Option<Loader> {
         "QuantizedConvReLU1d" | "QuantizedConvReLU6_1d" => |s| conv_relu::<1>(s).map(erase),
         "QuantizedConvReLU2d" | "QuantizedConvReLU6_2d" => |s| conv_relu::<2>(s).map(erase),
         "QuantizedConvReLU3d" | "QuantizedConvReLU6_3d" => |s| conv_relu::<3>(s).map(erase),
+        "QuantizedConvAdd1d" => |s| ConvAdd::<1>::from_state(s).map(erase),
+        "QuantizedConvAdd2d" => |s| ConvAdd::<2>::from_state(s).map(erase),
+        "QuantizedConvAdd3d" => |s| ConvAdd::<3>::from_state(s).map(erase),
+        "QuantizedConvAddReLU1d" => |s| ConvAdd::<1, true>::from_state(s).map(erase),
+        "QuantizedConvAddReLU2d" => |s| ConvAdd::<2, true>::from_state(s).map(erase),
+        "QuantizedConvAddReLU3d" => |s| ConvAdd::<3, true>::from_state(s).map(erase),
         "QuantizedConvTranspose1d" => |s| ConvTranspose::<1>::from_state(s).map(erase),
         "QuantizedConvTranspose2d" => |s| ConvTranspose::<2>::from_state(s).map(erase),
         "QuantizedConvTranspose3d" => |s| ConvTranspose::<3>::from_state(s).map(erase),

@@ -18,6 +18,7 @@ use crate::error::Result;
 mod activated;
 mod quantizable;
 mod slopes;
+mod sums;
 
 /// What a conversion gets besides the float module.
 pub struct Target<'a> {
@@ -43,7 +44,6 @@ struct Row {
 /// A module that observes itself, which preparation puts in place of a float one.
 struct CustomRow {
     from: TypeId,
-    to: TypeId,
     name: &'static str,
     observe: Observed,
 }
@@ -52,6 +52,8 @@ struct CustomRow {
 pub struct Mapping {
     rows: Vec<Row>,
     customs: Vec<CustomRow>,
+    /// The types whose inner places are prepared although they are converted as one.
+    observed_within: Vec<TypeId>,
 }
 
 impl Mapping {
@@ -60,6 +62,7 @@ impl Mapping {
         Mapping {
             rows: Vec::new(),
             customs: Vec::new(),
+            observed_within: Vec::new(),
         }
     }
 
@@ -96,6 +99,9 @@ impl Mapping {
             .with_dims::<1>()
             .with_dims::<2>()
             .with_dims::<3>()
+            .with_sums::<1>()
+            .with_sums::<2>()
+            .with_sums::<3>()
             .with_activated::<LeakyReLU>()
             .with_activated::<Tanh>()
             .with_slopes()
@@ -280,7 +286,6 @@ impl Mapping {
     ) -> Mapping {
         self.customs.push(CustomRow {
             from: TypeId::of::<F>(),
-            to: TypeId::of::<O>(),
             name: type_name::<F>(),
             observe: Box::new(
                 move |node, qconfig| match (node as &dyn Any).downcast_ref::<F>() {
@@ -289,6 +294,16 @@ impl Mapping {
                 },
             ),
         });
+        self.with_observed_within(from_observed)
+    }
+
+    /// Adds a row: no observer goes to a place with an `M`, but places within it are prepared as others are, and `convert` makes one module
+    /// of the whole by what calibration gathered in them.
+    pub fn with_observed_within<M: Module>(
+        mut self,
+        from_observed: impl Fn(&M, &QConfig) -> Result<Erased> + Send + Sync + 'static,
+    ) -> Mapping {
+        self.observed_within.push(TypeId::of::<M>());
         self.with_row(QuantType::Static, from_observed)
     }
 
@@ -297,6 +312,7 @@ impl Mapping {
     pub fn combined(mut self, additional: Mapping) -> Mapping {
         self.rows.extend(additional.rows);
         self.customs.extend(additional.customs);
+        self.observed_within.extend(additional.observed_within);
         self
     }
 
@@ -331,8 +347,7 @@ impl Mapping {
 
     /// Whether places within this module are prepared although it is converted as one.
     pub(crate) fn observes_within(&self, node: &dyn Node) -> bool {
-        let id = node.type_id();
-        self.customs.iter().any(|row| row.to == id)
+        self.observed_within.contains(&node.type_id())
     }
 
     fn row(&self, node: &dyn Node, quant_type: QuantType) -> Option<&Row> {
@@ -377,7 +392,7 @@ impl Default for Mapping {
     }
 }
 
-/// `qnn::float::conv::Conv<2>` becomes `Conv2d`.
+/// `qnn::float::conv::Conv<2>` becomes `Conv2d`, and `ConvAdd<2, true>` becomes `ConvAddReLU2d`.
 pub(crate) fn short_name(full: &str) -> String {
     let (base, inner) = match full.split_once('<') {
         Some((base, inner)) => (base, inner.strip_suffix('>').unwrap_or(inner)),
@@ -387,6 +402,10 @@ pub(crate) fn short_name(full: &str) -> String {
     match inner {
         "" => last.to_string(),
         "1" | "2" | "3" => format!("{last}{inner}d"),
+        sum if sum.ends_with(", true") || sum.ends_with(", false") => {
+            let (dims, relu) = sum.split_once(", ").unwrap_or((sum, ""));
+            format!("{last}{}{dims}d", if relu == "true" { "ReLU" } else { "" })
+        }
         module => format!("{last}<{}>", short_name(module)),
     }
 }

@@ -7,6 +7,7 @@
 //! linear layer are no clamps ([`Activated`]).
 
 mod activated;
+mod conv_add;
 mod conv_bn;
 mod fold;
 mod fused;
@@ -15,6 +16,9 @@ pub mod quantized;
 mod rectified;
 
 pub use activated::{Activatable, Activated, Curve, Form, LinearLeakyReLU, LinearTanh};
+pub use conv_add::{
+    ConvAdd, ConvAdd1d, ConvAdd2d, ConvAdd3d, ConvAddReLU1d, ConvAddReLU2d, ConvAddReLU3d,
+};
 pub use conv_bn::{ConvBn, ConvBn1d, ConvBn2d, ConvBn3d, LinearBn1d};
 pub use fold::{fold_conv, fold_conv_transpose, fold_linear};
 pub use fused::{

@@ -12,4 +12,4 @@ mod observed;
 
 pub use attention::MultiheadAttention;
 pub use lstm::{LSTM, LSTMCell};
-pub(crate) use observed::{observed_functional, observed_linear};
+pub(crate) use observed::{observed_conv, observed_functional, observed_linear};

@@ -244,12 +244,12 @@ mod intrinsic_float {
     use qnn::intrinsic::BNReLU3d as _;
     use qnn::intrinsic::LinearLeakyReLU as _;
     use qnn::intrinsic::LinearTanh as _;
+    use qnn::intrinsic::ConvAdd2d as _;
+    use qnn::intrinsic::ConvAddReLU2d as _;
     const _: fn() = || {
         let _ = qnn::intrinsic::Fused::<qnn::intrinsic::ConvBn1d>::new;
         let _ = qnn::intrinsic::Fused::<qnn::intrinsic::ConvBn2d>::new;
         let _ = qnn::intrinsic::Fused::<qnn::intrinsic::ConvBn3d>::new;
-        let _ = <qnn::Layer<qnn::FloatFunctional>>::add_after;
-        let _ = <qnn::Layer<qnn::FloatFunctional>>::add_relu_after;
     };
 }
 
@@ -263,11 +263,9 @@ mod intrinsic_quantized {
     use qnn::intrinsic::quantized::BNReLU3d as _;
     use qnn::intrinsic::quantized::LinearLeakyReLU as _;
     use qnn::intrinsic::quantized::LinearTanh as _;
+    use qnn::intrinsic::quantized::ConvAdd2d as _;
+    use qnn::intrinsic::quantized::ConvAddReLU2d as _;
     use qnn::intrinsic::quantized::dynamic::LinearReLU as _;
-    const _: fn() = || {
-        let _ = <qops::quantized::PackedConv>::run_add;
-        let _ = <qops::quantized::PackedConv>::run_add;
-    };
 }
 
 #[rustfmt::skip]

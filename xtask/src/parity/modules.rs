@@ -182,14 +182,10 @@ pub const INTRINSIC: Group = Group {
             .note("fused by default, and for training too"),
         item("LinearTanh", "qnn::intrinsic::LinearTanh")
             .note("fused by default, and for training too"),
-        method("ConvAdd2d", "qnn::Layer<qnn::FloatFunctional>", "add_after")
-            .note("a call, not a module: the addition's place keeps its own name"),
-        method(
-            "ConvAddReLU2d",
-            "qnn::Layer<qnn::FloatFunctional>",
-            "add_relu_after",
-        )
-        .note("a call, not a module: the addition's place keeps its own name"),
+        item("ConvAdd2d", "qnn::intrinsic::ConvAdd2d")
+            .note("one and three dimensions too; without a module: `add_after` of a functional's place"),
+        item("ConvAddReLU2d", "qnn::intrinsic::ConvAddReLU2d")
+            .note("one and three dimensions too; without a module: `add_relu_after` of a functional's place"),
     ],
 };
 
@@ -211,8 +207,10 @@ pub const INTRINSIC_QUANTIZED: Group = Group {
         .note("oneDNN's order: one rounding, behind the activation"),
         item("LinearTanh", "qnn::intrinsic::quantized::LinearTanh")
             .note("oneDNN's order: one rounding, behind the activation"),
-        method("ConvAdd2d", "qops::quantized::PackedConv", "run_add"),
-        method("ConvAddReLU2d", "qops::quantized::PackedConv", "run_add"),
+        item("ConvAdd2d", "qnn::intrinsic::quantized::ConvAdd2d")
+            .note("rounds the convolution's result too, as the two operations do"),
+        item("ConvAddReLU2d", "qnn::intrinsic::quantized::ConvAddReLU2d")
+            .note("rounds the convolution's result too, as the two operations do"),
         item(
             "dynamic.LinearReLU",
             "qnn::intrinsic::quantized::dynamic::LinearReLU",

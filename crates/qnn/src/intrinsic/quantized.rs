@@ -1,6 +1,11 @@
 //! Int8 counterparts of the fused modules: a rectifier is a clamp of the requantization, another activation is applied before it.
 
+mod conv_add;
 pub mod dynamic;
+
+pub use conv_add::{
+    ConvAdd, ConvAdd1d, ConvAdd2d, ConvAdd3d, ConvAddReLU1d, ConvAddReLU2d, ConvAddReLU3d,
+};
 
 use qobserve::ObserverFactory;
 

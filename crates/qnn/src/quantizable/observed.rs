@@ -53,6 +53,25 @@ pub(crate) fn observed_linear(place: &Layer<float::Linear>) -> Result<quantized:
     linear.map_err(|e| e.at(place.path(), place.held().kind()))
 }
 
+/// The int8 convolution of an observed one, float or trained.
+pub(crate) fn observed_conv<const D: usize>(
+    place: &Layer<float::Conv<D>>,
+) -> Result<quantized::Conv<D>> {
+    let (prepared, output) = observed(place)?;
+    let held: &dyn Any = place.held();
+    let conv = if let Some(conv) = held.downcast_ref::<float::Conv<D>>() {
+        quantized::Conv::from_float(conv, &prepared.qconfig().weight, output)
+    } else if let Some(conv) = held.downcast_ref::<qat::Conv<D>>() {
+        conv.to_quantized(output)
+    } else {
+        Err(Error::Config {
+            module: "QuantizedConv",
+            what: "it is made of a Conv or a QatConv".into(),
+        })
+    };
+    conv.map_err(|e| e.at(place.path(), place.held().kind()))
+}
+
 /// The int8 functional of an observed one.
 pub(crate) fn observed_functional(place: &Layer<FloatFunctional>) -> Result<QFunctional> {
     Ok(QFunctional::new(observed(place)?.1))

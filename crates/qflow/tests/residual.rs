@@ -1,0 +1,202 @@
+//! Convolutions with an addition in one module: the flow, their integers, files, training.
+
+mod common;
+
+use common::batch;
+use qflow::{
+    Error, QConfig, convert, convert_into, from_bytes, prepare_qat, quantize, quantize_dynamic,
+    to_bytes,
+};
+use qnn::intrinsic::{self, ConvAdd2d, ConvAddReLU2d, quantized};
+use qnn::{
+    Conv2d, DeQuantStub, Layer, Module, Node, QuantStub, Result, Value, describe, manual_seed, tap,
+};
+use qops::quantized::{self as ops, OutQParams};
+use qtensor_core::{QTensor, Tensor};
+
+const SHAPE: [usize; 4] = [2, 4, 6, 5];
+
+/// Two residual additions, the second one rectified.
+#[derive(Module)]
+struct Residual {
+    quant: Layer<QuantStub>,
+    first: Layer<ConvAdd2d>,
+    second: Layer<ConvAddReLU2d>,
+    dequant: Layer<DeQuantStub>,
+}
+
+impl Residual {
+    fn new() -> Residual {
+        manual_seed(9);
+        let conv = |groups| {
+            Conv2d::config(4, 4, 3)
+                .padding(1)
+                .groups(groups)
+                .build()
+                .unwrap()
+        };
+        Residual {
+            quant: QuantStub.into(),
+            first: ConvAdd2d::new(conv(1)).into(),
+            second: ConvAddReLU2d::new(conv(2)).into(),
+            dequant: DeQuantStub.into(),
+        }
+    }
+
+    fn forward(&self, x: &Value) -> Result<Value> {
+        let x = self.quant.forward(x)?;
+        let y = self.first.forward(&(x.clone(), x.clone()))?;
+        self.dequant.forward(&self.second.forward(&(y, x))?)
+    }
+}
+
+fn int8(value: &Value) -> &QTensor {
+    value.quantized("").unwrap()
+}
+
+/// The qparams `prefix` of a module's state.
+fn qparams(state: &qnn::State, prefix: &str) -> OutQParams {
+    let mut state = state.clone();
+    let scale = state.take_real("", &format!("{prefix}scale")).unwrap();
+    OutQParams::new(
+        scale,
+        state.take_i32("", &format!("{prefix}zero_point")).unwrap(),
+    )
+}
+
+/// What convolution and addition give one after the other.
+fn in_two_steps(module: &dyn Node, x: &QTensor, other: &QTensor, relu: bool) -> QTensor {
+    let mut state = module.state().merged(module.config());
+    let (inner, out) = (qparams(&state, "conv."), qparams(&state, ""));
+    let conv = state
+        .take_below("conv", qnn::quantized::Conv2d::from_state)
+        .unwrap();
+    let y = conv.forward(&x.clone().into()).unwrap();
+    assert_eq!(OutQParams::of(int8(&y)).unwrap(), inner);
+    match relu {
+        false => ops::add(int8(&y), other, out).unwrap(),
+        true => ops::add_relu(int8(&y), other, out).unwrap(),
+    }
+}
+
+fn quantized_net() -> Residual {
+    let mut net = Residual::new();
+    let report = quantize(&mut net, QConfig::x86(), (0..4).map(|s| batch(s, &SHAPE))).unwrap();
+    assert_eq!(report.row("first").unwrap().after, "QuantizedConvAdd2d");
+    assert_eq!(
+        report.row("second").unwrap().after,
+        "QuantizedConvAddReLU2d"
+    );
+    net
+}
+
+#[test]
+fn int8_sums_are_those_of_two_steps_and_files_keep_them() {
+    let x = batch(1, &SHAPE);
+    let want = Residual::new().forward(&x).unwrap().to_tensor();
+    let net = quantized_net();
+    let (got, outputs) = tap::record(|| net.forward(&x));
+    let got = got.unwrap().to_tensor();
+    assert!(qflow::metrics::sqnr_db(&want, &got).unwrap() > 30.0);
+    assert!(got.to_vec().iter().all(|&v| v >= 0.0));
+    let value = |i: usize| int8(&outputs[i].1);
+    let first = in_two_steps(qnn::Place::held(&net.first), value(0), value(0), false);
+    assert_eq!(value(1), &first);
+    let second = in_two_steps(qnn::Place::held(&net.second), value(1), value(0), true);
+    assert_eq!(value(2), &second);
+
+    let bytes = to_bytes(&net).unwrap();
+    let mut again = Residual::new();
+    for _ in 0..2 {
+        from_bytes(&mut again, &bytes).unwrap();
+        assert_eq!(to_bytes(&again).unwrap(), bytes);
+    }
+    assert_eq!(describe(&again), describe(&net));
+    assert_eq!(again.forward(&x).unwrap().to_tensor(), got);
+    let prepared = to_bytes(&Residual::new()).unwrap();
+    assert!(matches!(
+        from_bytes(&mut again, &prepared),
+        Err(Error::OtherModel { .. })
+    ));
+}
+
+#[test]
+fn rounded_weights_are_trained_and_convert() {
+    let x = batch(2, &SHAPE);
+    let mut net = Residual::new();
+    prepare_qat(&mut net, QConfig::x86_qat()).unwrap();
+    assert!(
+        describe(&net).contains("(0): QatConv2d"),
+        "{}",
+        describe(&net)
+    );
+    for _ in 0..3 {
+        let y = net.forward(&x).unwrap();
+        let loss = qgrad::ops::mse_loss(y.float("").unwrap(), &Tensor::zeros(&SHAPE).unwrap());
+        loss.unwrap().backward().unwrap();
+    }
+    let mut learned = 0;
+    qgrad::optim::ParameterSet::each(&mut qnn::parameters(&mut net), &mut |name, var| {
+        assert!(var.grad().is_some(), "{name}");
+        learned += 1;
+    });
+    assert_eq!(learned, 4, "two weights and two biases");
+    qnn::eval(&mut net);
+    qnn::set_observing(&mut net, false);
+    let want = net.forward(&x).unwrap().to_tensor();
+    let mut twin = Residual::new();
+    convert_into(&net, &mut twin).unwrap();
+    convert(&mut net).unwrap();
+    let got = net.forward(&x).unwrap().to_tensor();
+    assert_eq!(twin.forward(&x).unwrap().to_tensor(), got);
+    assert!(qflow::metrics::sqnr_db(&want, &got).unwrap() > 30.0);
+}
+
+#[test]
+fn a_dynamic_configuration_reaches_the_convolution() {
+    let x = batch(3, &SHAPE);
+    let mut net = Residual::new();
+    let want = net.forward(&x).unwrap().to_tensor();
+    quantize_dynamic(&mut net, QConfig::dynamic()).unwrap();
+    let text = describe(&net);
+    assert!(text.contains("(0): DynamicQuantizedConv2d") && text.contains("(first): ConvAdd2d"));
+    let got = net.forward(&x).unwrap().to_tensor();
+    assert!(qflow::metrics::sqnr_db(&want, &got).unwrap() > 30.0);
+}
+
+#[test]
+fn mistakes_name_the_module() {
+    let module = ConvAdd2d::new(Conv2d::config(4, 4, 1).build().unwrap());
+    let error = quantized::ConvAdd2d::from_observed(&module)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("not prepared"), "{error}");
+    let net = quantized_net();
+    let float = batch(1, &SHAPE);
+    let error = net
+        .first
+        .forward(&(float.clone(), float.clone()))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("first") && error.contains("QuantizedConvAdd2d"),
+        "{error}"
+    );
+    let x = net.quant.forward(&float).unwrap();
+    let other = x.slice(2, 0, 2).unwrap();
+    let error = net
+        .first
+        .forward(&(x.clone(), other))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("[2, 4, 6, 5]") && error.contains("[2, 4, 2, 5]"),
+        "{error}"
+    );
+    let float_sum: intrinsic::ConvAddReLU1d =
+        intrinsic::ConvAdd::new(qnn::Conv1d::config(1, 1, 1).build().unwrap());
+    assert_eq!(float_sum.kind(), "ConvAddReLU1d");
+    assert!(qflow::get_default_qconfig_propagation_list().contains("ConvAddReLU2d"));
+    assert!(qflow::get_default_qconfig_propagation_list().contains("ConvAdd2d"));
+}
