@@ -17,7 +17,7 @@ pub struct Options {
     /// Cases to measure, separated by commas, such as `resnet18_b1` or `linear_128x768x3072`; all unless given.
     #[arg(long)]
     cases: Option<String>,
-    /// Variants to measure, separated by commas: `static` (int8) and `f32`; all unless given.
+    /// Variants to measure, separated by commas: `static`, `dynamic` (both int8) and `f32`; all unless given.
     #[arg(long)]
     variants: Option<String>,
     /// Threads [default: 1].
