@@ -47,8 +47,8 @@ impl PoolShape {
     ///
     /// # Errors
     /// [`Error::Zero`] for a zero size (the batch may be empty), [`Error::Padding`] for padding beyond half
-    /// of the kernel, [`Error::Window`] if the dilated kernel exceeds the padded input,
-    /// [`Error::TooLarge`] if a length overflows, or a step over the whole input would.
+    /// of the dilated kernel, [`Error::Window`] if that exceeds the padded input (with `ceil_mode`: by a stride
+    /// or more), [`Error::TooLarge`] if a length overflows, or a step over the whole input would.
     ///
     /// ```
     /// # use qkernels_x86::PoolShape;
@@ -67,15 +67,6 @@ impl PoolShape {
             positive(OPERATION, "kernel size", self.kernel[axis])?;
             positive(OPERATION, "stride", self.stride[axis])?;
             positive(OPERATION, "dilation", self.dilation[axis])?;
-            let (padding, limit) = (self.padding[axis], self.kernel[axis] / 2);
-            if padding > limit {
-                return Err(Error::Padding {
-                    operation: OPERATION,
-                    axis,
-                    padding,
-                    limit,
-                });
-            }
             let too_large = Error::TooLarge {
                 operation: OPERATION,
             };
@@ -84,6 +75,15 @@ impl PoolShape {
                 .and_then(|span| span.checked_add(1))
                 .filter(|&span| span <= isize::MAX as usize / 4)
                 .ok_or(too_large.clone())?;
+            let (padding, limit) = (self.padding[axis], window / 2);
+            if padding > limit {
+                return Err(Error::Padding {
+                    operation: OPERATION,
+                    axis,
+                    padding,
+                    limit,
+                });
+            }
             let input = (self.input[axis])
                 .checked_add(2 * padding)
                 .filter(|&size| size <= isize::MAX as usize / 4)
@@ -91,7 +91,7 @@ impl PoolShape {
             if self.stride[axis] > isize::MAX as usize / 4 {
                 return Err(too_large);
             }
-            if window > input {
+            if self.output()[axis] == 0 {
                 return Err(Error::Window {
                     operation: OPERATION,
                     axis,
@@ -115,29 +115,31 @@ impl PoolShape {
 
     /// `floor((input + 2·padding − dilation·(kernel − 1) − 1) / stride) + 1` along each axis.
     ///
-    /// With `ceil_mode` the quotient is rounded up, but a window that would start beyond the input and
-    /// its left padding is dropped (`pooling_output_shape` in PyTorch's
-    /// `aten/src/ATen/native/Pool.h`). A shape that [`PoolShape::validate`] refuses may have sizes 0.
+    /// With `ceil_mode` the quotient is rounded up, so that a window may hang over the end by less than a stride,
+    /// but a window that would start beyond the input and its left padding is dropped (`pooling_output_shape` in
+    /// PyTorch's `aten/src/ATen/native/Pool.h`). A shape that [`PoolShape::validate`] refuses may have sizes 0.
     pub fn output(&self) -> [usize; 3] {
         core::array::from_fn(|axis| {
             let window = (self.dilation[axis])
                 .saturating_mul(self.kernel[axis].saturating_sub(1))
                 .saturating_add(1);
-            let padding = self.padding[axis];
+            let (padding, stride) = (self.padding[axis], self.stride[axis]);
             let padded = padding.saturating_mul(2).saturating_add(self.input[axis]);
-            let stride = self.stride[axis];
-            let Some(room) = padded.checked_sub(window).filter(|_| stride > 0) else {
+            // Rounding up is rounding down with `stride − 1` more room.
+            let extra = if self.ceil_mode {
+                stride.saturating_sub(1)
+            } else {
+                0
+            };
+            let room = padded.saturating_add(extra).checked_sub(window);
+            let Some(last) = room.and_then(|room| room.checked_div(stride)) else {
                 return 0;
             };
-            if !self.ceil_mode {
-                return room / stride + 1;
-            }
-            let steps = room.div_ceil(stride);
-            // `steps` is the index of the last window.
-            if steps.saturating_mul(stride) >= self.input[axis].saturating_add(padding) {
-                steps
+            let end = self.input[axis].saturating_add(padding);
+            if self.ceil_mode && last.saturating_mul(stride) >= end {
+                last
             } else {
-                steps + 1
+                last.saturating_add(1)
             }
         })
     }

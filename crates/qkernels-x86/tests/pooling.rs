@@ -92,6 +92,29 @@ fn sizes_follow_the_ceil_rule() {
         ..shape
     };
     assert_eq!(shape.output(), [1, 1, 1]);
+    // The first window hangs over the end of the input, by less than a stride.
+    let shape = PoolShape {
+        kernel: [1, 1, 4],
+        padding: [0; 3],
+        ..shape
+    };
+    assert_eq!((shape.validate(), shape.output()), (Ok(()), [1, 1, 1]));
+    // By a stride: there is none.
+    let shape = PoolShape {
+        kernel: [1, 1, 5],
+        ..shape
+    };
+    assert!(shape.validate().is_err());
+    // Half of a dilated window is padding.
+    let shape = PoolShape {
+        input: [1, 1, 6],
+        kernel: [1, 1, 3],
+        padding: [0, 0, 2],
+        dilation: [1, 1, 2],
+        ceil_mode: false,
+        ..shape
+    };
+    assert_eq!((shape.validate(), shape.output()), (Ok(()), [1, 1, 2]));
 }
 
 #[test]

@@ -124,6 +124,10 @@ fn short<T: fmt::Debug>(values: &[T]) -> String {
 
 /// The nested brackets, continuation lines indented past `prefix` columns.
 fn body<T: Element>(t: &Tensor<T>, prefix: usize) -> String {
+    // A shape without elements may still have any number of rows.
+    if t.numel() == 0 {
+        return "[]".to_owned();
+    }
     let summarize = t.numel() > THRESHOLD;
     let style = Style::of(t, summarize);
     let mut out = String::new();
@@ -341,6 +345,9 @@ mod tests {
             q.to_string(),
             "tensor([], size=[0, 1], dtype=quint8, quantization_scheme=per_tensor_affine, scale=1, zero_point=0)"
         );
+
+        let rows = Tensor::<f32>::zeros(&[1 << 40, 0]).unwrap();
+        assert_eq!(format!("{rows}"), "tensor([], size=[1099511627776, 0])");
     }
 
     #[test]

@@ -144,7 +144,7 @@ pub fn conv_weight_gradient(
     let (grad, x) = (grad.contiguous(), x.contiguous());
     let dy = grad.as_slice().unwrap_or_default();
     let values = x.as_slice().unwrap_or_default();
-    if g.channels == 1 && g.filters == 1 && spec.groups > 1 {
+    if g.batch > 0 && g.channels == 1 && g.filters == 1 && spec.groups > 1 {
         return Tensor::build(weight_shape, MemoryFormat::Contiguous, |out| {
             depthwise_weight_gradient(&g, dy, values, out);
             Ok(())

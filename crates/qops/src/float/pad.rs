@@ -59,7 +59,8 @@ pub fn slice_backward(
         && step > 0
         && (0..shape.len()).all(|d| {
             let (have, len) = (grad.shape()[d], shape[d]);
-            let end = start + have.saturating_sub(1).saturating_mul(step);
+            let reach = have.saturating_sub(1).saturating_mul(step);
+            let end = start.saturating_add(reach);
             (d != dim && have == len) || (d == dim && (have == 0 || end < len))
         });
     if !fits {

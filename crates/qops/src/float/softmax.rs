@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 /// A dimension that does not exist.
 pub fn softmax(x: &Tensor, dim: usize) -> Result<Tensor> {
     let context = Context::new()?;
-    if dim + 1 == x.rank() {
+    if x.rank().checked_sub(1) == Some(dim) {
         let length = x.shape()[dim];
         let x = x.contiguous();
         let values = x.as_slice().unwrap_or_default();

@@ -48,8 +48,11 @@ pub fn clamp(x: &QTensor, lo: f32, hi: f32) -> Result<QTensor> {
 
 fn activated(operation: &'static str, x: &QTensor, activation: Activation) -> Result<QTensor> {
     let (scale, zero_point) = x.per_tensor(operation)?;
-    let range = OutQParams { scale, zero_point }.byte_range(x.dtype(), activation);
-    clamped(operation, x, |_| (range.lo as u8, range.hi as u8))
+    // Once the type is known to have 8 bits: zero points of others do not fit a byte.
+    clamped(operation, x, |bytes| {
+        let range = OutQParams { scale, zero_point }.byte_range(bytes.dtype, activation);
+        (range.lo as u8, range.hi as u8)
+    })
 }
 
 fn clamped(

@@ -112,7 +112,7 @@ pub fn stored(v: f32, out: OutQParams, dtype: DType, activation: Activation) -> 
     }
     if activation == Activation::Relu6 {
         let six = 6.0 * (1.0 / out.scale as f32);
-        hi = hi.min(six.round_ties_even() as i32 + out.zero_point);
+        hi = hi.min((six.round_ties_even() as i32).saturating_add(out.zero_point));
     }
     let q = f64::from(v.round_ties_even()) + f64::from(out.zero_point);
     q.clamp(f64::from(lo), f64::from(hi)) as i32

@@ -1,0 +1,58 @@
+//! Arguments at the edges of their types: an error or a right answer, without a panic and without memory for what is not there.
+
+mod common;
+
+use common::quantized;
+use qops::float::{conv, conv_weight_gradient, slice_backward, softmax};
+use qops::quantized::{max_pool, relu, relu6};
+use qops::{ConvSpec, PoolSpec};
+use qtensor_core::{DType, Tensor};
+
+#[test]
+fn dimensions_and_starts_near_the_end_of_their_type() {
+    let x = Tensor::ones(&[2, 3]).unwrap();
+    for dim in [2, usize::MAX - 1, usize::MAX] {
+        let error = softmax(&x, dim).unwrap_err().to_string();
+        assert!(error.contains(&dim.to_string()), "{error}");
+    }
+    for start in [8, usize::MAX - 1, usize::MAX] {
+        assert!(slice_backward(&x, &[2, 9], 1, start, 1).is_err(), "{start}");
+    }
+}
+
+/// No image, but planes of 2^34 elements: nothing is made for them.
+#[test]
+fn convolutions_of_no_images_take_no_memory() {
+    let spec = ConvSpec::new(&[1, 1], &[1 << 17, 1 << 17], &[1, 1], 2).unwrap();
+    let (x, w) = (
+        Tensor::zeros(&[0, 2, 1, 1]).unwrap(),
+        Tensor::ones(&[2, 1, 1, 1]).unwrap(),
+    );
+    let y = conv(&x, &w, None, &spec).unwrap();
+    let size = (1 << 18) + 1;
+    assert_eq!(y.shape(), [0, 2, size, size]);
+    let dw = conv_weight_gradient(&y, &x, w.shape(), &spec).unwrap();
+    assert_eq!((dw.shape(), dw.to_vec()), (w.shape(), vec![0.0; 2]));
+}
+
+/// Their zero points may be any `i32`, which the arithmetic of bytes must not see.
+#[test]
+fn wide_integers_are_refused_before_anything_is_computed() {
+    for zero_point in [i32::MIN, 0, i32::MAX] {
+        let x = quantized(&[1, 2], &[2], DType::QInt32, 0.5, zero_point);
+        assert!(relu(&x).is_err() && relu6(&x).is_err());
+    }
+}
+
+/// In `ceil_mode` a window may be larger than the padded input, by less than a stride.
+#[test]
+fn a_window_hangs_over_the_end_of_a_short_input() {
+    let x = quantized(&[1, 2, 4, 3, 5, 5], &[3, 1, 2], DType::QUInt8, 1.0, 0);
+    let mut spec = PoolSpec::new(&[4], &[3], &[0]).unwrap();
+    spec.ceil_mode = true;
+    let y = max_pool(&x, &spec).unwrap();
+    assert_eq!(
+        (y.shape(), common::ints(&y)),
+        (&[3, 1, 1][..], vec![2, 4, 5])
+    );
+}
