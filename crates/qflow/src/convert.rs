@@ -22,6 +22,30 @@ pub struct ConvertOptions {
 }
 
 impl ConvertOptions {
+    /// Converts to reference modules ([`qnn::reference`]): places with weights compute in float with what their integers stand
+    /// for, and activations are not rounded. The model needs no calibration if it was prepared with
+    /// [`Mapping::reference`] too.
+    ///
+    /// ```
+    /// use qflow::{ConvertOptions, Mapping, QConfig, convert_with, prepare_with};
+    /// use qnn::{DeQuantStub, Linear, Module, QuantStub, Sequential};
+    /// use qtensor_core::Tensor;
+    ///
+    /// let mut net = Sequential::new().push(QuantStub).push(Linear::new(4, 2)?).push(DeQuantStub);
+    /// prepare_with(&mut net, QConfig::x86(), &Mapping::reference())?;
+    /// let report = convert_with(&mut net, &ConvertOptions::reference())?;
+    /// assert_eq!(report.row("1").map(|r| r.after.as_str()), Some("ReferenceLinear"));
+    /// assert_eq!(net.forward(&Tensor::ones(&[3, 4])?.into())?.shape(), [3, 2]);
+    /// # Ok::<(), qflow::Error>(())
+    /// ```
+    #[doc(alias = "is_reference")]
+    pub fn reference() -> ConvertOptions {
+        ConvertOptions {
+            leave_float: Vec::new(),
+            mapping: Mapping::reference(),
+        }
+    }
+
     /// Whether a place stays float as asked.
     fn leaves(&self, path: &str) -> bool {
         let names = &mut self.leave_float.iter();

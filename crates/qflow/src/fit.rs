@@ -72,7 +72,7 @@ fn layer(kind: &str) -> String {
         _ => {}
     }
     let kind = kind.strip_prefix("Dynamic").unwrap_or(kind);
-    let plain = ["Quantized", "Quantizable"]
+    let plain = ["Quantized", "Quantizable", "Reference"]
         .into_iter()
         .find_map(|form| kind.strip_prefix(form))
         .unwrap_or(kind);
@@ -154,6 +154,8 @@ mod tests {
             ("DynamicQuantizedLinearTanh", "Linear"),
             ("DynamicQuantizedLSTM", "LSTM"),
             ("QuantizedEmbedding", "Embedding"),
+            ("ReferenceConvTransposeReLU6_1d", "ConvTranspose1d"),
+            ("ReferenceLinearTanh", "Linear"),
             ("QuantizedLSTM", "LSTM"),
             ("QuantizableMultiheadAttention", "MultiheadAttention"),
             ("QuantizedBatchNorm2d", "BatchNorm2d"),

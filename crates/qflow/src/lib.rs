@@ -43,7 +43,8 @@ pub use mapping::{Mapping, Target};
 pub use mappings::{
     get_default_dynamic_quant_module_mappings, get_default_qat_module_mappings,
     get_default_qconfig_propagation_list, get_default_static_quant_module_mappings,
-    get_embedding_static_quant_module_mappings, no_observer_set,
+    get_default_static_quant_reference_module_mappings, get_embedding_static_quant_module_mappings,
+    no_observer_set,
 };
 pub use model_file::{from_bytes, load, save, to_bytes};
 pub use observers::{get_observer_state_dict, load_observer_state_dict};

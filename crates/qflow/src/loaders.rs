@@ -9,6 +9,8 @@ use qnn::{
     Erased, Error, Identity, LeakyReLU, QFunctional, Result, State, Tanh, dynamic, erase, quantized,
 };
 
+mod reference;
+
 type Loader = fn(&mut State) -> Result<Erased>;
 
 /// Whether modules of that kind are made from a file; others are filled in where they stand.
@@ -127,7 +129,7 @@ fn loader(kind: &str) -> Option<Loader> {
         "QuantizedBNReLU1d" | "QuantizedBNReLU6_1d" => |s| bn_relu::<1>(s).map(erase),
         "QuantizedBNReLU2d" | "QuantizedBNReLU6_2d" => |s| bn_relu::<2>(s).map(erase),
         "QuantizedBNReLU3d" | "QuantizedBNReLU6_3d" => |s| bn_relu::<3>(s).map(erase),
-        _ => return None,
+        _ => return reference::loader(kind),
     })
 }
 

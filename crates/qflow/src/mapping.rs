@@ -17,6 +17,7 @@ use crate::error::Result;
 
 mod activated;
 mod quantizable;
+mod reference;
 mod slopes;
 mod sums;
 

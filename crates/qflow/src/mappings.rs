@@ -12,6 +12,13 @@ pub fn get_default_static_quant_module_mappings() -> Mapping {
     Mapping::static_int8()
 }
 
+/// The rows of reference modules, which compute in float with the weights that integers stand for: for
+/// [`ConvertOptions::reference`](crate::ConvertOptions::reference). PyTorch's has stubs too, which give integers that its float modules do
+/// not take; here stubs pass floats on.
+pub fn get_default_static_quant_reference_module_mappings() -> Mapping {
+    Mapping::reference()
+}
+
 /// The rows of dynamic quantization. PyTorch leaves convolutions out; a configuration decides about them here.
 pub fn get_default_dynamic_quant_module_mappings() -> Mapping {
     Mapping::empty().with_all_dynamic()

@@ -24,6 +24,7 @@ pub mod qat;
 pub mod quantizable;
 pub mod quantized;
 mod recurrent;
+pub mod reference;
 mod residual;
 mod sequential;
 mod state;

@@ -349,3 +349,34 @@ fn mistakes_name_the_module_and_both_numbers() {
     let float16 = QConfig::float16_dynamic_qconfig();
     assert!(dynamic::ConvTranspose2d::from_float(&up, &float16).is_err());
 }
+
+#[test]
+fn integers_are_replaced_by_those_of_the_same_shape() {
+    let float = grouped();
+    let factory = QConfig::x86().weight;
+    let mut layer = quantized::ConvTranspose2d::from_float(&float, &factory, OUTPUT).unwrap();
+    let before = layer.state();
+    let flipped = layer.weight().flip(&[0]).unwrap();
+    let small = flipped.slice(0, 0, 2, 1).unwrap();
+    let error = layer.set_weight_bias(small, None).unwrap_err().to_string();
+    assert!(
+        error.contains("[4, 3, 3, 3]") && error.contains("[2, 3, 3, 3]"),
+        "{error}"
+    );
+    let bias = tensor(&[1.0, 2.0], &[2]);
+    assert!(layer.set_weight_bias(flipped.clone(), Some(bias)).is_err());
+    assert_eq!(layer.state(), before);
+    let bias = tensor(&[1.0, 2.0, -1.0, 0.5], &[4]);
+    layer
+        .set_weight_bias(flipped.clone(), Some(bias.clone()))
+        .unwrap();
+    assert_eq!((layer.weight(), layer.bias()), (&flipped, Some(&bias)));
+    let geometry = *float.geometry();
+    let fresh = quantized::ConvTranspose2d::from_parts(flipped, Some(bias), geometry, OUTPUT);
+    let x = quantized_value(&[1, 6, 4, 5]);
+    let (a, b) = (
+        layer.forward(&x).unwrap(),
+        fresh.unwrap().forward(&x).unwrap(),
+    );
+    assert_eq!(integers(&a), integers(&b));
+}

@@ -179,6 +179,20 @@ mod nn_quantized {
     use qnn::QFunctional as _;
     use qops::quantized::PackedLinear as _;
     use qops::quantized::EmbeddingTable as _;
+    use qnn::reference::Linear as _;
+    use qnn::reference::Conv1d as _;
+    use qnn::reference::Conv2d as _;
+    use qnn::reference::Conv3d as _;
+    use qnn::reference::ConvTranspose1d as _;
+    use qnn::reference::ConvTranspose2d as _;
+    use qnn::reference::ConvTranspose3d as _;
+    use qnn::reference::Embedding as _;
+    use qnn::reference::EmbeddingBag as _;
+    use qnn::reference::RNNCell as _;
+    use qnn::reference::LSTMCell as _;
+    use qnn::reference::GRUCell as _;
+    use qnn::reference::LSTM as _;
+    use qnn::reference::GRU as _;
     use qnn::Dropout as _;
     use qops::quantized::batch_norm as _;
     const _: fn() = || {
@@ -190,10 +204,10 @@ mod nn_quantized {
         let _ = <qnn::Layer<qnn::FloatFunctional>>::mul_scalar;
         let _ = <qnn::Layer<qnn::FloatFunctional>>::matmul;
         let _ = <qnn::quantized::Conv2d>::from_float;
-        let _ = <qnn::quantized::Conv2d>::from_parts;
+        let _ = <qnn::quantized::Conv2d>::from_reference;
         let _ = <qnn::quantized::Conv2d>::weight;
         let _ = <qnn::quantized::Conv2d>::bias;
-        let _ = <qnn::quantized::Linear>::from_parts;
+        let _ = <qnn::quantized::Linear>::set_weight_bias;
         let _ = <dyn qnn::Node>::extra_repr;
         let _ = <qops::quantized::PackedLinear>::run;
         let _ = <qops::quantized::PackedLinear>::run_leaky_relu;
@@ -447,6 +461,7 @@ mod flow {
     use qflow::get_default_qat_module_mappings as _;
     use qflow::get_embedding_static_quant_module_mappings as _;
     use qflow::get_default_qat_module_mappings as _;
+    use qflow::get_default_static_quant_reference_module_mappings as _;
     use qflow::get_default_qconfig_propagation_list as _;
     use qflow::Mapping as _;
     use qflow::no_observer_set as _;

@@ -68,10 +68,11 @@ pub const FLOW: Group = Group {
             "qflow::get_default_qat_module_mappings",
         )
         .note("embeddings are in the default table"),
-        absent(
+        item(
             "get_default_static_quant_reference_module_mappings",
-            "there are no reference modules; see `reference.*`",
-        ),
+            "qflow::get_default_static_quant_reference_module_mappings",
+        )
+        .note("stubs pass floats on; `convert(is_reference=True)`: `ConvertOptions::reference`"),
         item(
             "get_default_qconfig_propagation_list",
             "qflow::get_default_qconfig_propagation_list",

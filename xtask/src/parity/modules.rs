@@ -88,17 +88,40 @@ pub const QUANTIZED: Group = Group {
         method("from_float", "qnn::quantized::Conv2d", "from_float")
             .seed("tests/quantized.rs::rectifiers_are_clamps_of_the_same_sums")
             .note("also of `Linear`, `BatchNorm2d` and the others"),
-        method("from_reference", "qnn::quantized::Conv2d", "from_parts")
-            .note("from integers and qparams"),
+        method("from_reference", "qnn::quantized::Conv2d", "from_reference")
+            .note("also of the others, and of dynamic modules; from integers: `from_parts`"),
         method("weight", "qnn::quantized::Conv2d", "weight"),
         method("bias", "qnn::quantized::Conv2d", "bias"),
-        method("set_weight_bias", "qnn::quantized::Linear", "from_parts")
-            .note("modules do not change; a new one is made and put into the place"),
+        method(
+            "set_weight_bias",
+            "qnn::quantized::Linear",
+            "set_weight_bias",
+        )
+        .note("also of convolutions, transposed ones too"),
         object("extra_repr", "qnn::Node", "extra_repr"),
-        absent(
-            "reference.*",
-            "a fake-quantized weight and float arithmetic: `qnn::qat` modules in evaluation compute that",
+        item("reference.Linear", "qnn::reference::Linear"),
+        item("reference.Conv1d", "qnn::reference::Conv1d"),
+        item("reference.Conv2d", "qnn::reference::Conv2d"),
+        item("reference.Conv3d", "qnn::reference::Conv3d"),
+        item(
+            "reference.ConvTranspose1d",
+            "qnn::reference::ConvTranspose1d",
         ),
+        item(
+            "reference.ConvTranspose2d",
+            "qnn::reference::ConvTranspose2d",
+        ),
+        item(
+            "reference.ConvTranspose3d",
+            "qnn::reference::ConvTranspose3d",
+        ),
+        item("reference.Embedding", "qnn::reference::Embedding"),
+        item("reference.EmbeddingBag", "qnn::reference::EmbeddingBag"),
+        item("reference.RNNCell", "qnn::reference::RNNCell"),
+        item("reference.LSTMCell", "qnn::reference::LSTMCell"),
+        item("reference.GRUCell", "qnn::reference::GRUCell"),
+        item("reference.LSTM", "qnn::reference::LSTM"),
+        item("reference.GRU", "qnn::reference::GRU"),
         item("quantized.dropout", "qnn::Dropout").note("passes integers on in evaluation"),
         method("linear_relu", "qops::quantized::PackedLinear", "run")
             .note("with `Activation::Relu`"),

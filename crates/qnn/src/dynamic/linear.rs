@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::float;
 use crate::module::{Module, Node};
 use crate::quantized::quantize_weight;
+use crate::reference;
 use crate::state::{Entry, PackedTensor, State};
 use crate::value::Value;
 
@@ -63,6 +64,15 @@ impl Linear {
         let quant = quant_of(Self::KIND, qconfig)?;
         let weight = quantize_weight(Self::KIND, linear.weight(), &qconfig.weight)?;
         Linear::from_parts(weight, linear.bias().cloned(), quant)
+    }
+
+    /// The counterpart of a reference module, with its integers.
+    ///
+    /// # Errors
+    /// As [`from_parts`](Self::from_parts).
+    pub fn from_reference(module: &reference::Linear, quant: DynamicQuant) -> Result<Linear> {
+        let weight = module.quantized_weight().clone();
+        Linear::from_parts(weight, module.bias().cloned(), quant)
     }
 
     /// A layer with given integers.

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use qobserve::QConfig;
 use qops::recurrent::{DynamicGates, Gates};
+use qtensor_core::QTensor;
 
 use super::{DynamicQuant, load_quant, quant_of, repr, save_quant};
 use crate::error::{Error, Result};
@@ -15,6 +16,7 @@ use crate::recurrent::{
     Gru, Lstm, RecurrentConfig, RecurrentKind, Rnn, Sequence, WeightNames, check_weights, run,
     run_cell,
 };
+use crate::reference;
 use crate::state::{Entry, State};
 use crate::value::Value;
 
@@ -85,6 +87,13 @@ fn quantized(module: &'static str, part: &Part, qconfig: &QConfig) -> Result<Dyn
     )?)
 }
 
+/// The products of a reference module's integers.
+fn of_reference(weights: &[QTensor; 2], part: &Part, quant: DynamicQuant) -> Result<DynamicGates> {
+    let bias = |at: usize| part.biases.as_ref().map(|b| &b[at]);
+    let [input, hidden] = weights;
+    Ok(DynamicGates::new(input, hidden, bias(0), bias(1), quant)?)
+}
+
 fn save(gates: &DynamicGates, names: &WeightNames, state: State) -> State {
     let (input, hidden) = (gates.input_layer(), gates.hidden_layer());
     state
@@ -142,6 +151,28 @@ impl<K: RecurrentKind> Recurrent<K> {
         })
     }
 
+    /// The counterpart of a reference module, with its integers.
+    ///
+    /// # Errors
+    /// Those of packing.
+    pub fn from_reference(
+        module: &reference::Recurrent<K>,
+        quant: DynamicQuant,
+    ) -> Result<Recurrent<K>> {
+        let config = *module.float().settings();
+        let weights = module.quantized_weights().iter();
+        let gates = weights
+            .zip(module.float().parts())
+            .map(|(weights, part)| of_reference(weights, part, quant))
+            .collect::<Result<_>>()?;
+        Ok(Recurrent {
+            names: config.names(),
+            config,
+            gates,
+            kind: PhantomData,
+        })
+    }
+
     /// Restores a module that [`state`](Node::state) and [`config`](Node::config) described together.
     ///
     /// # Errors
@@ -189,6 +220,23 @@ impl<K: RecurrentKind> RecurrentCell<K> {
             config: *cell.settings(),
             names: WeightNames::new(""),
             gates: quantized(Self::KIND, cell.part(), qconfig)?,
+            kind: PhantomData,
+        })
+    }
+
+    /// The counterpart of a reference cell, with its integers.
+    ///
+    /// # Errors
+    /// Those of packing.
+    pub fn from_reference(
+        cell: &reference::RecurrentCell<K>,
+        quant: DynamicQuant,
+    ) -> Result<RecurrentCell<K>> {
+        let float = cell.float();
+        Ok(RecurrentCell {
+            config: *float.settings(),
+            names: WeightNames::new(""),
+            gates: of_reference(cell.quantized_weights(), float.part(), quant)?,
             kind: PhantomData,
         })
     }

@@ -70,7 +70,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    fn new(weights: [Tensor; 2], biases: Option<[Tensor; 2]>) -> Result<Part> {
+    pub(crate) fn new(weights: [Tensor; 2], biases: Option<[Tensor; 2]>) -> Result<Part> {
         let bias = |at: usize| biases.as_ref().map(|b| &b[at]);
         let gates = FloatGates::new(&weights[0], &weights[1], bias(0), bias(1))?;
         Ok(Part {
@@ -222,6 +222,16 @@ impl<K: RecurrentKind> Recurrent<K> {
         &self.config
     }
 
+    /// A module of weights that fit the configuration.
+    pub(crate) fn from_parts(config: RecurrentConfig, weights: Vec<Part>) -> Recurrent<K> {
+        Recurrent {
+            names: config.names(),
+            config,
+            weights,
+            kind: PhantomData,
+        }
+    }
+
     /// The weights of all layers and directions, in the order of the states.
     pub(crate) fn parts(&self) -> &[Part] {
         &self.weights
@@ -245,6 +255,16 @@ impl<K: RecurrentKind> RecurrentCell<K> {
     /// The numbers it was built with.
     pub fn settings(&self) -> &RecurrentConfig {
         &self.config
+    }
+
+    /// A cell of weights that fit the configuration.
+    pub(crate) fn from_part(config: RecurrentConfig, part: Part) -> RecurrentCell<K> {
+        RecurrentCell {
+            config,
+            names: WeightNames::new(""),
+            part,
+            kind: PhantomData,
+        }
     }
 
     pub(crate) fn part(&self) -> &Part {

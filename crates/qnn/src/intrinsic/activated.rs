@@ -9,6 +9,7 @@ use crate::float::{LeakyReLU, Linear, Tanh};
 use crate::module::{Module, Node};
 use crate::qat;
 use crate::quantized;
+use crate::reference;
 use crate::state::State;
 use crate::value::Value;
 
@@ -23,6 +24,8 @@ pub enum Form {
     Quantized,
     /// [`dynamic::Linear`].
     Dynamic,
+    /// [`reference::Linear`].
+    Reference,
 }
 
 /// An activation that [`Activated`] puts behind a linear layer.
@@ -181,6 +184,7 @@ one_after_the_other! {
     Linear, Float;
     qat::Linear, Qat;
     dynamic::Linear, Dynamic;
+    reference::Linear, Reference;
 }
 
 impl Activatable for quantized::Linear {
@@ -198,6 +202,7 @@ impl Curve for LeakyReLU {
             Form::Qat => "QatLinearLeakyReLU",
             Form::Quantized => "QuantizedLinearLeakyReLU",
             Form::Dynamic => "DynamicQuantizedLinearLeakyReLU",
+            Form::Reference => "ReferenceLinearLeakyReLU",
         }
     }
 
@@ -219,6 +224,7 @@ impl Curve for Tanh {
             Form::Qat => "QatLinearTanh",
             Form::Quantized => "QuantizedLinearTanh",
             Form::Dynamic => "DynamicQuantizedLinearTanh",
+            Form::Reference => "ReferenceLinearTanh",
         }
     }
 

@@ -10,6 +10,7 @@ use crate::float;
 use crate::float::conv::{by_dims, check_rank};
 use crate::module::{Module, Node};
 use crate::quantized::{QParams, quantize_weight, same_shape};
+use crate::reference;
 use crate::state::{Entry, State};
 use crate::value::Value;
 
@@ -45,6 +46,15 @@ impl<const D: usize> Conv<D> {
     ) -> Result<Conv<D>> {
         let quantized = quantize_weight(Self::KIND, conv.weight(), weight)?;
         Conv::from_parts(quantized, conv.bias().cloned(), *conv.geometry(), output)
+    }
+
+    /// The counterpart of a reference module, with its integers.
+    ///
+    /// # Errors
+    /// As [`from_parts`](Self::from_parts).
+    pub fn from_reference(module: &reference::Conv<D>, output: QParams) -> Result<Conv<D>> {
+        let (weight, bias) = (module.quantized_weight().clone(), module.bias().cloned());
+        Conv::from_parts(weight, bias, *module.float().geometry(), output)
     }
 
     /// A module with given integers.

@@ -10,7 +10,8 @@ use crate::float;
 use crate::float::conv::{by_dims, check_rank};
 use crate::float::conv_transpose::check_by_channel;
 use crate::module::{Module, Node};
-use crate::quantized::{QParams, quantize_weight};
+use crate::quantized::{QParams, quantize_weight, same_shape};
+use crate::reference;
 use crate::state::{Entry, State};
 use crate::value::Value;
 
@@ -56,6 +57,18 @@ impl<const D: usize> ConvTranspose<D> {
         ConvTranspose::from_parts(quantized, conv.bias().cloned(), *conv.geometry(), output)
     }
 
+    /// The counterpart of a reference module, with its integers.
+    ///
+    /// # Errors
+    /// As [`from_parts`](Self::from_parts).
+    pub fn from_reference(
+        module: &reference::ConvTranspose<D>,
+        output: QParams,
+    ) -> Result<ConvTranspose<D>> {
+        let (weight, bias) = (module.quantized_weight().clone(), module.bias().cloned());
+        ConvTranspose::from_parts(weight, bias, *module.float().geometry(), output)
+    }
+
     /// A module with given integers `[out, in / groups, kernel…]`.
     ///
     /// # Errors
@@ -94,6 +107,17 @@ impl<const D: usize> ConvTranspose<D> {
     /// The bias, in float.
     pub fn bias(&self) -> Option<&Tensor> {
         self.packed.bias()
+    }
+
+    /// Other integers `[out, in / groups, kernel…]` and another bias; geometry and qparams of the output stay.
+    ///
+    /// # Errors
+    /// [`StateShape`](crate::Error::StateShape) for a weight of another shape, and those of
+    /// [`from_parts`](Self::from_parts); the module is as before then.
+    pub fn set_weight_bias(&mut self, weight: QTensor, bias: Option<Tensor>) -> Result<()> {
+        same_shape(Self::KIND, self.weight(), &weight)?;
+        *self = ConvTranspose::from_parts(weight, bias, self.geometry, self.output)?;
+        Ok(())
     }
 
     /// The qparams of the output.

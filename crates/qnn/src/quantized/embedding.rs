@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::float;
 use crate::float::embedding::{Bags, save_mode, table_repr};
 use crate::module::{Module, Node};
+use crate::reference;
 use crate::state::{Entry, PackedTensor, State};
 use crate::value::Value;
 
@@ -89,6 +90,11 @@ impl Embedding {
         })
     }
 
+    /// The counterpart of a reference module, with its integers.
+    pub fn from_reference(table: &reference::Embedding) -> Embedding {
+        table.int8().clone()
+    }
+
     /// Restores a table that [`state`](Node::state) described.
     ///
     /// # Errors
@@ -117,6 +123,21 @@ impl EmbeddingBag {
             table: quantized(Self::KIND, table.weight(), qconfig)?,
             mode: table.mode(),
         })
+    }
+
+    /// The counterpart of a reference module, with its integers.
+    pub fn from_reference(table: &reference::EmbeddingBag) -> EmbeddingBag {
+        table.int8().clone()
+    }
+
+    /// The integers and their scales.
+    pub fn table(&self) -> &EmbeddingTable {
+        &self.table
+    }
+
+    /// What becomes of the rows of a bag.
+    pub fn mode(&self) -> BagMode {
+        self.mode
     }
 
     /// Restores a table that [`state`](Node::state) and [`config`](Node::config) described together.

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::float;
 use crate::module::{Module, Node};
 use crate::quantized::{QParams, quantize_weight, same_shape};
+use crate::reference;
 use crate::state::{Entry, State};
 use crate::value::Value;
 
@@ -32,6 +33,15 @@ impl Linear {
     ) -> Result<Linear> {
         let quantized = quantize_weight(Self::KIND, linear.weight(), weight)?;
         Linear::from_parts(quantized, linear.bias().cloned(), output)
+    }
+
+    /// The counterpart of a reference module, with its integers.
+    ///
+    /// # Errors
+    /// As [`from_parts`](Self::from_parts).
+    pub fn from_reference(module: &reference::Linear, output: QParams) -> Result<Linear> {
+        let weight = module.quantized_weight().clone();
+        Linear::from_parts(weight, module.bias().cloned(), output)
     }
 
     /// A module with given integers.

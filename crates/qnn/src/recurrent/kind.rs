@@ -10,8 +10,8 @@ pub trait RecurrentKind: Send + Sync + 'static {
     /// The state: one value, or for an LSTM the pair of `h` and `c`.
     type State: Flow + Clone;
 
-    /// The kind of the float module, of its cell, and of their dynamically quantized forms.
-    const KINDS: [&'static str; 4];
+    /// The kind of the float module, of its cell, of their dynamically quantized forms, and of their reference forms.
+    const KINDS: [&'static str; 6];
 
     /// The cell; `relu` chooses the nonlinearity of an RNN.
     fn cell(relu: bool) -> Cell;
@@ -41,11 +41,13 @@ pub enum Gru {}
 impl RecurrentKind for Rnn {
     type State = Value;
 
-    const KINDS: [&'static str; 4] = [
+    const KINDS: [&'static str; 6] = [
         "RNN",
         "RNNCell",
         "DynamicQuantizedRNN",
         "DynamicQuantizedRNNCell",
+        "ReferenceRNN",
+        "ReferenceRNNCell",
     ];
 
     fn cell(relu: bool) -> Cell {
@@ -64,11 +66,13 @@ impl RecurrentKind for Rnn {
 impl RecurrentKind for Lstm {
     type State = (Value, Value);
 
-    const KINDS: [&'static str; 4] = [
+    const KINDS: [&'static str; 6] = [
         "LSTM",
         "LSTMCell",
         "DynamicQuantizedLSTM",
         "DynamicQuantizedLSTMCell",
+        "ReferenceLSTM",
+        "ReferenceLSTMCell",
     ];
 
     fn cell(_: bool) -> Cell {
@@ -91,11 +95,13 @@ impl RecurrentKind for Lstm {
 impl RecurrentKind for Gru {
     type State = Value;
 
-    const KINDS: [&'static str; 4] = [
+    const KINDS: [&'static str; 6] = [
         "GRU",
         "GRUCell",
         "DynamicQuantizedGRU",
         "DynamicQuantizedGRUCell",
+        "ReferenceGRU",
+        "ReferenceGRUCell",
     ];
 
     fn cell(_: bool) -> Cell {
