@@ -142,6 +142,7 @@ impl Mapping {
                 Ok(erase(quantized::EmbeddingBag::from_float(m, q)?))
             })
             .with_weight_only(|m: &qat::Embedding, _| Ok(erase(m.to_quantized()?)))
+            .with_weight_only(|m: &qat::EmbeddingBag, _| Ok(erase(m.to_quantized()?)))
     }
 
     /// The rows of a kind of recurrent modules.

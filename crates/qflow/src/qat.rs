@@ -4,8 +4,8 @@ use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 
 use qnn::{
-    Conv, ConvTranspose, Embedding, Erased, LeakyReLU, Linear, Module, Node, Tanh, erase,
-    intrinsic, name_places, qat, walk,
+    Conv, ConvTranspose, Embedding, EmbeddingBag, Erased, LeakyReLU, Linear, Module, Node, Tanh,
+    erase, intrinsic, name_places, qat, walk,
 };
 use qobserve::{ObserverFactory, QConfig, QuantType};
 
@@ -56,6 +56,9 @@ impl QatMapping {
             .with_activated::<Tanh>()
             .with_row(QuantType::WeightOnly, |m: &Embedding, w| {
                 erase(qat::Embedding::from_float(m, w))
+            })
+            .with_row(QuantType::WeightOnly, |m: &EmbeddingBag, w| {
+                erase(qat::EmbeddingBag::from_float(m, w))
             })
             .with_dims::<1>()
             .with_dims::<2>()

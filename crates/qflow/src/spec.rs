@@ -93,7 +93,10 @@ pub fn get_default_qconfig_mapping(engine: &str) -> Result<QConfigSpec> {
 /// As [`get_default_qat_qconfig`].
 pub fn get_default_qat_qconfig_mapping(engine: &str, version: u32) -> Result<QConfigSpec> {
     let spec = QConfigSpec::from(get_default_qat_qconfig(engine, version)?);
-    Ok(spec.with_type::<Embedding>(Some(QConfig::default_embedding_qat_qconfig())))
+    let tables = Some(QConfig::default_embedding_qat_qconfig());
+    Ok(spec
+        .with_type::<Embedding>(tables.clone())
+        .with_type::<EmbeddingBag>(tables))
 }
 
 impl From<QConfig> for QConfigSpec {

@@ -23,7 +23,7 @@ pub use conv::conv;
 pub use conv_transpose::conv_transpose;
 pub use dropout::dropout;
 pub use elementwise::{add, add_scalar, clamp, div, mul, mul_scalar, relu, sub};
-pub use embedding::embedding;
+pub use embedding::{embedding, embedding_bag};
 pub use layer_norm::layer_norm;
 pub use linear::{linear, matmul};
 pub use loss::{cross_entropy, mse_loss};

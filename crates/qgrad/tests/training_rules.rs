@@ -3,6 +3,7 @@
 
 use qgrad::gradcheck::{Tolerance, gradcheck};
 use qgrad::{Error, Result, Var, ops};
+use qops::quantized::BagMode;
 use qtensor_core::Tensor;
 
 /// Reproducible values in [-1, 1) that differ from tensor to tensor.
@@ -202,4 +203,41 @@ fn a_shape_mistake_in_a_rule_names_the_operation_and_both_shapes() {
         .unwrap_err()
         .to_string();
     assert!(message.contains("no parameter"), "{message}");
+}
+
+#[test]
+fn bags_of_rows() -> Result<()> {
+    let table = tensor(9, &[5, 3]);
+    let indices = Tensor::from_vec(vec![4i64, 0, 0, 2, 4, 1], &[6])?;
+    // The second bag has no rows.
+    let offsets = Tensor::from_vec(vec![0i64, 3, 3, 5], &[4])?;
+    let shape = table.shape().to_vec();
+    for mode in [BagMode::Sum, BagMode::Mean, BagMode::Max] {
+        let tolerance = Tolerance {
+            step: 1e-2,
+            ..Tolerance::SMOOTH
+        };
+        let bags = |v: &[Var]| ops::embedding_bag(&v[0], &indices, &offsets, mode);
+        gradcheck(bags, std::slice::from_ref(&table), tolerance)?;
+        let rows = Var::parameter(Tensor::ones(&shape)?);
+        let y = ops::embedding_bag(&rows, &indices, &offsets, mode)?;
+        assert_eq!(y.tensor().to_vec()[3..6], [0.0; 3]);
+        y.backward_with(&Tensor::ones(&[4, 3])?)?;
+        let grad = rows.grad().map(|g| g.to_vec()).unwrap_or_default();
+        // Of equal rows the first one gives the maximum.
+        let want: [f32; 5] = match mode {
+            BagMode::Sum => [2.0, 1.0, 1.0, 0.0, 2.0],
+            BagMode::Mean => [2.0 / 3.0, 1.0, 0.5, 0.0, 1.0 / 3.0 + 0.5],
+            BagMode::Max => [0.0, 1.0, 1.0, 0.0, 1.0],
+        };
+        for (row, want) in grad.chunks(3).zip(want) {
+            assert!(
+                row.iter().all(|g| (g - want).abs() < 1e-6),
+                "{mode:?}: {grad:?}"
+            );
+        }
+    }
+    let wrong = ops::embedding_bag(&table.into(), &indices, &indices, BagMode::Sum);
+    assert!(wrong.is_err());
+    Ok(())
 }

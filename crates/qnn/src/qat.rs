@@ -12,7 +12,7 @@ mod weight;
 
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d};
 pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
-pub use embedding::Embedding;
+pub use embedding::{Embedding, EmbeddingBag};
 pub use linear::Linear;
 pub use weight::WeightFakeQuant;
 pub(crate) use weight::through_both;

@@ -50,7 +50,7 @@ pub use conv_transpose::{
 pub use convert::{dequantize, quantize};
 pub use dynamic::{DynamicQuant, Granularity};
 pub use elementwise::{add, add_relu, clamp, mul, mul_relu, relu, relu6};
-pub use embedding::{BagMode, EmbeddingTable, float_bags};
+pub use embedding::{BagMode, EmbeddingTable, float_bags, float_bags_backward};
 pub use forms::{
     add_like_first, add_out, add_relu_like_first, add_relu_out, cat_out, cat_relu_out,
     mul_like_first, mul_out, mul_relu_like_first, mul_relu_out,

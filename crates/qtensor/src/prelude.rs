@@ -9,12 +9,14 @@ pub use qflow::{
 };
 pub use qnn::{
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AttentionInput, AvgPool1d, AvgPool2d,
-    AvgPool3d, Bags, BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv1d, Conv2d, Conv3d,
-    ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, DeQuantStub, Dropout, Embedding,
-    EmbeddingBag, Flatten, FloatFunctional, GELU, GRU, GRUCell, Identity, LSTM, LSTMCell, Layer,
-    LayerNorm, Linear, MaxPool1d, MaxPool2d, MaxPool3d, Module, MultiheadAttention, Node,
-    PackedSequence, QConfigSetting, QuantStub, RNN, RNNCell, ReLU, ReLU6, RunSequence, Sequence,
-    Sequential, Sigmoid, Softmax, Tanh, Value, describe, eval, parameters, train,
+    AvgPool3d, BagMode, Bags, BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv1d, Conv2d, Conv3d,
+    ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, DeQuantStub, Dropout, ELU, Embedding,
+    EmbeddingBag, Flatten, FloatFunctional, GELU, GRU, GRUCell, GroupNorm, Hardsigmoid, Hardswish,
+    Identity, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LSTM, LSTMCell, Layer, LayerNorm,
+    LeakyReLU, Linear, MaxPool1d, MaxPool2d, MaxPool3d, Module, MultiheadAttention, Node, PReLU,
+    PackedSequence, QConfigSetting, QuantStub, QuantWrapper, RNN, RNNCell, ReLU, ReLU6,
+    RunSequence, Sequence, Sequential, Sigmoid, Softmax, Tanh, Upsample, UpsamplingBilinear2d,
+    UpsamplingNearest2d, Value, describe, eval, parameters, train,
 };
 pub use qobserve::{Observer, QConfig};
 pub use qtensor_core::{

@@ -299,6 +299,7 @@ mod nn_qat {
     use qnn::qat::Conv1d as _;
     use qnn::qat::Conv3d as _;
     use qnn::qat::Embedding as _;
+    use qnn::qat::EmbeddingBag as _;
     const _: fn() = || {
         let _ = <qnn::qat::Linear>::to_dynamic;
         let _ = <qnn::qat::Linear>::from_float;
@@ -322,8 +323,8 @@ mod intrinsic_qat {
     use qnn::update_bn_stats as _;
     use qnn::freeze_bn_stats as _;
     const _: fn() = || {
-        let _ = <dyn qnn::Node>::load_state;
-        let _ = <dyn qnn::Node>::load_state;
+        let _ = <qnn::intrinsic::qat::ConvBn2d>::reset_running_stats;
+        let _ = <qnn::intrinsic::qat::ConvBn2d>::reset_bn_parameters;
         let _ = <qnn::intrinsic::qat::ConvBn2d>::to_float;
     };
 }

@@ -1,6 +1,6 @@
 //! Modules of quantization-aware training.
 
-use super::row::{Group, absent, item, method, object};
+use super::row::{Group, item, method};
 
 pub const QAT: Group = Group {
     title: "nn.qat",
@@ -12,10 +12,7 @@ pub const QAT: Group = Group {
         item("Conv1d", "qnn::qat::Conv1d").note("in the default table too"),
         item("Conv3d", "qnn::qat::Conv3d"),
         item("Embedding", "qnn::qat::Embedding"),
-        absent(
-            "EmbeddingBag",
-            "train the table as a `qat::Embedding`; bags of it are sums of its rows",
-        ),
+        item("EmbeddingBag", "qnn::qat::EmbeddingBag"),
         method("dynamic.Linear", "qnn::qat::Linear", "to_dynamic")
             .note("of a `qat::Linear` in a place with a dynamic configuration"),
         method("from_float", "qnn::qat::Linear", "from_float")
@@ -45,10 +42,18 @@ pub const INTRINSIC_QAT: Group = Group {
         item("LinearBn1d", "qnn::intrinsic::qat::LinearBn1d"),
         item("update_bn_stats", "qnn::update_bn_stats").note("reaches `LinearBn1d` too"),
         item("freeze_bn_stats", "qnn::freeze_bn_stats").note("reaches `LinearBn1d` too"),
-        object("reset_running_stats", "qnn::Node", "load_state")
-            .note("statistics are entries of a module's state"),
-        object("reset_bn_parameters", "qnn::Node", "load_state")
-            .note("γ and β are entries of a module's state"),
+        method(
+            "reset_running_stats",
+            "qnn::intrinsic::qat::ConvBn2d",
+            "reset_running_stats",
+        )
+        .note("also of `LinearBn1d` and of batch norms"),
+        method(
+            "reset_bn_parameters",
+            "qnn::intrinsic::qat::ConvBn2d",
+            "reset_bn_parameters",
+        )
+        .note("also of `LinearBn1d`"),
         method("to_float", "qnn::intrinsic::qat::ConvBn2d", "to_float"),
     ],
 };

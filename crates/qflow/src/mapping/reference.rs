@@ -35,6 +35,10 @@ impl Mapping {
                 let int8 = m.to_quantized()?;
                 Ok(erase(reference::Embedding::from_quantized(int8)?))
             })
+            .with_weight_only(|m: &qat::EmbeddingBag, _| {
+                let int8 = m.to_quantized()?;
+                Ok(erase(reference::EmbeddingBag::from_quantized(int8)?))
+            })
             .with_weight_only(|m: &EmbeddingBag, q| {
                 Ok(erase(reference::EmbeddingBag::from_float(m, q)?))
             })

@@ -1,6 +1,6 @@
 //! Float tables of embeddings.
 
-use qops::quantized::{BagMode, float_bags};
+use qops::quantized::BagMode;
 use qtensor_core::Tensor;
 
 use crate::error::{Error, Result};
@@ -34,13 +34,13 @@ pub struct Embedding {
 
 /// A row for each bag of indices: the sum, mean or maximum of the rows that the indices name.
 ///
-/// Shapes: [`Bags`] in, `(bags, embedding_dim)` out. It computes and does not train.
+/// Shapes: [`Bags`] in, `(bags, embedding_dim)` out. A bag without indices gives zeros.
 ///
 /// # Errors
 /// Its `forward` refuses indices outside the table and offsets that are out of order.
 #[derive(Clone, Debug)]
 pub struct EmbeddingBag {
-    weight: Tensor,
+    weight: Parameter,
     mode: BagMode,
 }
 
@@ -153,11 +153,19 @@ impl EmbeddingBag {
     /// [`Error::InputShape`] if it is not a matrix.
     pub fn from_weight(weight: Tensor, mode: BagMode) -> Result<EmbeddingBag> {
         check_table(Self::KIND, &weight)?;
-        Ok(EmbeddingBag { weight, mode })
+        Ok(EmbeddingBag {
+            weight: weight.into(),
+            mode,
+        })
     }
 
     /// The table.
     pub fn weight(&self) -> &Tensor {
+        self.weight.tensor()
+    }
+
+    /// The table as training sees it.
+    pub(crate) fn weight_parameter(&self) -> &Parameter {
         &self.weight
     }
 
@@ -220,11 +228,12 @@ impl Node for EmbeddingBag {
     }
 
     fn extra_repr(&self) -> String {
-        format!("{}, mode={:?}", table_repr(self.weight.shape()), self.mode)
+        let table = table_repr(self.weight().shape());
+        format!("{table}, mode={:?}", self.mode)
     }
 
     fn state(&self) -> State {
-        State::default().with_tensor("weight", Some(&self.weight))
+        State::default().with_tensor("weight", Some(self.weight()))
     }
 
     fn config(&self) -> State {
@@ -232,8 +241,17 @@ impl Node for EmbeddingBag {
     }
 
     fn load_state(&mut self, state: &mut State) -> Result<()> {
-        self.weight = state.take_shaped(Self::KIND, "weight", &self.weight)?;
+        self.weight
+            .set(state.take_shaped(Self::KIND, "weight", self.weight.tensor())?);
         Ok(())
+    }
+
+    fn set_training(&mut self, training: bool) {
+        self.weight.set_training(training);
+    }
+
+    fn parameters_mut(&mut self, visit: &mut dyn FnMut(&str, &mut qgrad::Var)) {
+        visit("weight", self.weight.var_mut());
     }
 }
 
@@ -242,6 +260,8 @@ impl Module for EmbeddingBag {
     type Output = Value;
 
     fn forward(&self, bags: &Bags) -> Result<Value> {
-        Ok(float_bags(&self.weight, &bags.indices, &bags.offsets, self.mode)?.into())
+        let Bags { indices, offsets } = bags;
+        let y = qgrad::ops::embedding_bag(self.weight.var(), indices, offsets, self.mode)?;
+        Ok(y.into())
     }
 }

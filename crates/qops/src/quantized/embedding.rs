@@ -278,6 +278,61 @@ pub fn float_bags(
     })
 }
 
+/// The adjoint of [`float_bags`]: each row of the table gets the sum, in `f64`, of what its uses pass on. A use passes on the gradient of
+/// its bag, divided by the number of the bag's rows for a mean; for a maximum those elements that the first greatest row gave.
+///
+/// # Errors
+/// As [`float_bags`], and [`ShapeMismatch`](qtensor_core::Error::ShapeMismatch) if `grad` does not have the output's shape.
+pub fn float_bags_backward(
+    grad: &Tensor,
+    weight: &Tensor,
+    indices: &Tensor<i64>,
+    offsets: &Tensor<i64>,
+    mode: BagMode,
+) -> Result<Tensor> {
+    let &[_, width] = weight.shape() else {
+        return Err(rank(weight.shape()));
+    };
+    let bags = bag_bounds(&offsets.to_vec(), indices.numel())?;
+    if grad.shape() != [bags.len(), width] {
+        return Err(Error::Tensor(qtensor_core::Error::ShapeMismatch {
+            operation: OPERATION,
+            expected: vec![bags.len(), width],
+            actual: grad.shape().to_vec(),
+        }));
+    }
+    let flat = indices.contiguous().flatten(0)?;
+    let mut uses = vec![0.0; indices.numel() * width];
+    let found = match mode {
+        BagMode::Max => crate::float::embedding(weight, &flat)?.to_vec(),
+        BagMode::Sum | BagMode::Mean => Vec::new(),
+    };
+    let grad = grad.to_vec();
+    for (dy, bag) in grad.chunks(width.max(1)).zip(bags) {
+        let count = bag.len() as f32;
+        for (column, &dy) in dy.iter().enumerate() {
+            if mode == BagMode::Max {
+                let greatest = bag.clone().reduce(|best, at| {
+                    let (x, y) = (found[at * width + column], found[best * width + column]);
+                    if x > y || y.is_nan() { at } else { best }
+                });
+                if let Some(at) = greatest {
+                    uses[at * width + column] = dy;
+                }
+                continue;
+            }
+            let share = if mode == BagMode::Mean {
+                dy / count
+            } else {
+                dy
+            };
+            bag.clone().for_each(|at| uses[at * width + column] = share);
+        }
+    }
+    let uses = Tensor::from_vec(uses, &[indices.numel(), width])?;
+    crate::float::embedding_backward(&uses, &flat, weight.shape())
+}
+
 /// Brings rows together, in their order.
 fn gather(
     out: &mut [f32],
