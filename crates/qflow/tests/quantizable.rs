@@ -3,13 +3,15 @@
 mod common;
 
 use common::{batch, distance};
+use qflow::accuracy::{Bound, Measure, quantize_within, rank_sensitivity};
 use qflow::{
     ConvertOptions, Mapping, QConfig, QConfigSpec, Report, calibrate, convert, convert_into,
     convert_with, from_bytes, prepare, prepare_qat, prepare_with, step_differences, to_bytes,
 };
 use qnn::{
-    DeQuantStub, LSTM, LSTMCell, Layer, Module, PackedSequence, QuantStub, RecurrentBuilder,
-    Result, RunSequence, Sequence, Value, describe, erase, manual_seed, quantizable, quantized,
+    DeQuantStub, LSTM, LSTMCell, Layer, Linear, Module, PackedSequence, QuantStub,
+    RecurrentBuilder, Result, RunSequence, Sequence, Value, describe, erase, manual_seed,
+    quantizable, quantized,
 };
 use qtensor_core::Tensor;
 
@@ -353,4 +355,54 @@ fn cells_follow_a_sequence() {
     let single = net.forward(&(batch(1, &[6]), None)).unwrap();
     assert_eq!(single.0.shape(), [8]);
     assert!(net.forward(&(batch(1, &[4, 5]), None)).is_err());
+}
+
+/// An LSTM between two layers.
+#[derive(Module)]
+struct Tagger {
+    quant: Layer<QuantStub>,
+    first: Layer<Linear>,
+    lstm: Layer<LSTM>,
+    last: Layer<Linear>,
+    dequant: Layer<DeQuantStub>,
+}
+
+impl Tagger {
+    fn new() -> Tagger {
+        manual_seed(1);
+        Tagger {
+            quant: QuantStub.into(),
+            first: Linear::new(5, 5).unwrap().into(),
+            lstm: LSTM::new(5, 4).unwrap().into(),
+            last: Linear::new(4, 3).unwrap().into(),
+            dequant: DeQuantStub.into(),
+        }
+    }
+
+    fn forward(&self, x: &Value) -> Result<Value> {
+        let x = self.first.forward(&self.quant.forward(x)?)?;
+        let (y, _) = self.lstm.run(&x)?;
+        self.dequant.forward(&self.last.forward(&y)?)
+    }
+}
+
+#[test]
+fn an_lstm_is_ranked_and_left_in_float_among_int8_places() {
+    let samples: Vec<Value> = (0..3).map(|seed| batch(seed, &[4, 2, 5])).collect();
+    let mut net = Tagger::new();
+    prepare(&mut net, QConfig::x86()).unwrap();
+    calibrate(&net, samples.clone()).unwrap();
+    let ranking = rank_sensitivity(&mut net, &mut Measure::new(&samples)).unwrap();
+    let lstm = ranking.places.iter().find(|place| place.path == "lstm");
+    let without = lstm.unwrap().left_out.sqnr_db;
+    assert!(without > ranking.int8.sqnr_db, "{ranking}");
+    let bound = Bound::AtLeast(without - 0.5);
+    let found = quantize_within(&mut net, &mut Measure::new(&samples), bound).unwrap();
+    assert_eq!(found.left_in_float, ["lstm"], "{found}");
+    let text = describe(&net);
+    assert!(
+        text.contains("QuantizedLinear") && text.contains("QuantizableLSTM"),
+        "{text}"
+    );
+    assert!(net.forward(&samples[0]).is_ok());
 }

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{batch, distance};
+use qflow::accuracy::{Bound, Measure, quantize_within, rank_sensitivity};
 use qflow::{QConfig, calibrate, convert, from_bytes, prepare, to_bytes};
 use qnn::{
     AttentionInput, DeQuantStub, Error, Layer, Module, MultiheadAttention, QuantStub, Result,
@@ -187,4 +188,23 @@ fn mistakes_name_the_place() {
     let mut other = Net::new(|| MultiheadAttention::new(8, 4));
     let error = from_bytes(&mut other, &bytes).unwrap_err().to_string();
     assert!(error.contains("num_heads"), "{error}");
+}
+
+#[test]
+fn attention_is_ranked_and_left_in_float_behind_an_int8_stub() {
+    let samples: Vec<AttentionInput> = (0..4).flat_map(inputs).collect();
+    let mut net = Net::new(|| MultiheadAttention::new(8, 2));
+    prepare(&mut net, QConfig::minmax()).unwrap();
+    calibrate(&net, samples.clone()).unwrap();
+    let ranking = rank_sensitivity(&mut net, &mut Measure::new(&samples)).unwrap();
+    let paths: Vec<&str> = ranking
+        .places
+        .iter()
+        .map(|place| place.path.as_str())
+        .collect();
+    assert_eq!(paths, ["attention", "quant"], "{ranking}");
+    let bound = Bound::AtLeast(ranking.places[0].left_out.sqnr_db - 0.5);
+    let found = quantize_within(&mut net, &mut Measure::new(&samples), bound).unwrap();
+    assert_eq!(found.left_in_float, ["attention"], "{found}");
+    assert!(net.forward(&samples[1]).is_ok());
 }

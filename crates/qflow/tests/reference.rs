@@ -7,11 +7,12 @@ use qflow::{
     ConvertOptions, Mapping, QConfig, QConfigSpec, calibrate, convert_into, convert_with,
     from_bytes, fuse_all, fuse_all_qat, prepare, prepare_qat, prepare_with, to_bytes,
 };
+use qnn::intrinsic::{self, Activated, Rectifier};
 use qnn::quantized::QParams;
 use qnn::reference::{self, Reference, Referenced};
 use qnn::{
     Bags, Conv1d, Conv2d, Conv3d, ConvTranspose2d, DeQuantStub, Embedding, EmbeddingBag, Entry,
-    Flatten, GRU, GRUCell, LSTM, Linear, Module, Node, QuantStub, RNNCell, ReLU, ReLU6,
+    Flatten, GRU, GRUCell, LSTM, LeakyReLU, Linear, Module, Node, QuantStub, RNNCell, ReLU, ReLU6,
     RunSequence, Sequential, State, Tanh, Value, describe, dynamic, manual_seed, quantized, walk,
 };
 use qops::quantized::{DynamicQuant, OutQParams, quantize};
@@ -234,6 +235,35 @@ fn int8_modules_of_reference_modules_give_their_integers() {
         &[1, 4, 3, 4],
         quantized::ConvTranspose2d::from_reference,
     );
+}
+
+#[test]
+fn fused_modules_keep_their_integers_too() {
+    let x: Value = exact(4, &[2, 9], DType::QUInt8, 0.5, 90).into();
+    let weight = exact(3, &[4, 9], DType::QInt8, 0.125, 0);
+    let float = Linear::without_bias(9, 4).unwrap();
+    let module = reference::Linear::new(&float, weight.clone()).unwrap();
+    let linear = || quantized::Linear::from_parts(weight.clone(), None, OUTPUT).unwrap();
+    let fused = intrinsic::Fused::new(module.clone(), Rectifier::ReLU6);
+    let int8 = intrinsic::quantized::LinearReLU::from_reference(&fused, OUTPUT).unwrap();
+    let same = intrinsic::quantized::Fused::new(linear(), Rectifier::ReLU6);
+    assert_eq!(int8.kind(), "QuantizedLinearReLU6");
+    let values = |module: &dyn Module<Input = Value, Output = Value>| {
+        module.forward(&x).unwrap().to_tensor()
+    };
+    assert_eq!(values(&int8), values(&same));
+    let leaky = LeakyReLU::new(0.25);
+    let fused = Activated::new(module, leaky);
+    let int8 = intrinsic::quantized::LinearLeakyReLU::from_reference(&fused, OUTPUT).unwrap();
+    assert_eq!(values(&int8), values(&Activated::new(linear(), leaky)));
+    let conv = Conv2d::config(2, 3, 3).build().unwrap();
+    let factory = QConfig::x86().weight;
+    let module = reference::Conv2d::from_float(&conv, &factory).unwrap();
+    let fused = intrinsic::Fused::new(module, Rectifier::ReLU);
+    let int8 = intrinsic::quantized::ConvReLU2d::from_reference(&fused, OUTPUT).unwrap();
+    let float = intrinsic::Fused::new(conv, Rectifier::ReLU);
+    let same = intrinsic::quantized::ConvReLU2d::from_float(&float, &factory, OUTPUT).unwrap();
+    assert_eq!(int8.state(), same.state());
 }
 
 #[test]

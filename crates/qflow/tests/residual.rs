@@ -3,9 +3,10 @@
 mod common;
 
 use common::batch;
+use qflow::accuracy::{Bound, Measure, correct_bias, quantize_within, rank_sensitivity};
 use qflow::{
-    Error, QConfig, convert, convert_into, from_bytes, prepare_qat, quantize, quantize_dynamic,
-    to_bytes,
+    ConvertOptions, Error, QConfig, calibrate, convert, convert_into, convert_with, from_bytes,
+    prepare, prepare_qat, quantize, quantize_dynamic, to_bytes,
 };
 use qnn::intrinsic::{self, ConvAdd2d, ConvAddReLU2d, quantized};
 use qnn::{
@@ -162,6 +163,43 @@ fn a_dynamic_configuration_reaches_the_convolution() {
     assert!(text.contains("(0): DynamicQuantizedConv2d") && text.contains("(first): ConvAdd2d"));
     let got = net.forward(&x).unwrap().to_tensor();
     assert!(qflow::metrics::sqnr_db(&want, &got).unwrap() > 30.0);
+}
+
+#[test]
+fn accuracy_tools_take_it_for_one_place() {
+    let samples: Vec<Value> = (0..3).map(|seed| batch(seed, &SHAPE)).collect();
+    let prepared = || {
+        let mut net = Residual::new();
+        prepare(&mut net, QConfig::x86()).unwrap();
+        calibrate(&net, samples.clone()).unwrap();
+        net
+    };
+    let mut net = prepared();
+    let ranking = rank_sensitivity(&mut net, &mut Measure::new(&samples)).unwrap();
+    let paths: Vec<&str> = ranking.places.iter().map(|p| p.path.as_str()).collect();
+    assert!(
+        paths.contains(&"first") && paths.contains(&"second"),
+        "{paths:?}"
+    );
+    assert!(!paths.iter().any(|path| path.contains(".0")), "{paths:?}");
+    let mut net = prepared();
+    correct_bias(&mut net, &samples).unwrap();
+    let bound = Bound::AtLeast(ranking.int8.sqnr_db + 1.0);
+    let found = quantize_within(&mut net, &mut Measure::new(&samples), bound).unwrap();
+    assert!(found.reached && !found.left_in_float.is_empty(), "{found}");
+    let mut again = Residual::new();
+    from_bytes(&mut again, &to_bytes(&net).unwrap()).unwrap();
+    let values = |net: &Residual| net.forward(&samples[1]).unwrap().to_tensor();
+    assert_eq!(values(&again), values(&net));
+    let mut net = prepared();
+    let options = ConvertOptions {
+        leave_float: vec!["first".into()],
+        ..ConvertOptions::default()
+    };
+    // The float place gives floats, which the int8 place behind it does not take.
+    convert_with(&mut net, &options).unwrap();
+    let error = net.forward(&samples[0]).unwrap_err().to_string();
+    assert!(error.contains("first.0"), "{error}");
 }
 
 #[test]

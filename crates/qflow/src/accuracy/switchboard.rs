@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use qnn::quantized::QParams;
 use qnn::{
-    Bridge, Erased, Module, Prepared, Value, ValueKind, name_places, probe, tap, walk, walk_mut,
+    Bridge, Erased, Module, Prepared, Value, ValueKind, is_leaf, name_places, probe, tap, walk,
+    walk_mut,
 };
 use qtensor_core::choose_qparams::{DEFAULT_EPS, QuantRange, calculate_qparams};
 use qtensor_core::{DType, Tensor};
@@ -45,7 +46,8 @@ impl<'a, M: Module> Switchboard<'a, M> {
             place.set_bridge(None);
             if let Some(taken) = place.take_prepared() {
                 let is_static = taken.qconfig().quant_type() == qobserve::QuantType::Static;
-                if taken.observer().is_none() && is_static {
+                // A module that is observed inside is a choice, as one that is observed at its output.
+                if taken.observer().is_none() && is_static && is_leaf(place.held()) {
                     followers.insert(path.to_string());
                 }
                 prepared.insert(path.to_string(), taken);

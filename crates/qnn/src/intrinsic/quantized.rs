@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::float::{self, LeakyReLU, Tanh};
 use crate::module::{Module, Node};
 use crate::quantized::{BatchNorm, Conv, ConvTranspose, Linear, QParams};
+use crate::reference;
 use crate::state::{Entry, State};
 use crate::value::Value;
 
@@ -57,6 +58,18 @@ pub type BNReLU2d = BNReLU<2>;
 pub type BNReLU3d = BNReLU<3>;
 
 impl<const D: usize> ConvReLU<D> {
+    /// The counterpart of a reference module, with its integers.
+    ///
+    /// # Errors
+    /// Those of [`Conv::from_reference`].
+    pub fn from_reference(
+        fused: &fused::Fused<reference::Conv<D>>,
+        output: QParams,
+    ) -> Result<ConvReLU<D>> {
+        let module = Conv::from_reference(fused.module(), output)?;
+        Ok(Fused::new(module, fused.rectifier()))
+    }
+
     /// The counterpart of a fused float convolution.
     ///
     /// # Errors
@@ -75,6 +88,18 @@ impl<const D: usize> ConvReLU<D> {
 }
 
 impl<const D: usize> ConvTransposeReLU<D> {
+    /// The counterpart of a reference module, with its integers.
+    ///
+    /// # Errors
+    /// Those of [`ConvTranspose::from_reference`].
+    pub fn from_reference(
+        fused: &fused::Fused<reference::ConvTranspose<D>>,
+        output: QParams,
+    ) -> Result<ConvTransposeReLU<D>> {
+        let module = ConvTranspose::from_reference(fused.module(), output)?;
+        Ok(Fused::new(module, fused.rectifier()))
+    }
+
     /// The counterpart of a fused float transposed convolution.
     ///
     /// # Errors
@@ -93,6 +118,18 @@ impl<const D: usize> ConvTransposeReLU<D> {
 }
 
 impl LinearReLU {
+    /// The counterpart of a reference module, with its integers.
+    ///
+    /// # Errors
+    /// Those of [`Linear::from_reference`].
+    pub fn from_reference(
+        fused: &fused::Fused<reference::Linear>,
+        output: QParams,
+    ) -> Result<LinearReLU> {
+        let module = Linear::from_reference(fused.module(), output)?;
+        Ok(Fused::new(module, fused.rectifier()))
+    }
+
     /// The counterpart of a fused float layer.
     ///
     /// # Errors
@@ -111,6 +148,18 @@ impl LinearReLU {
 }
 
 impl<A: Curve> Activated<Linear, A> {
+    /// The counterpart of a reference module, with its integers.
+    ///
+    /// # Errors
+    /// Those of [`Linear::from_reference`].
+    pub fn from_reference(
+        fused: &Activated<reference::Linear, A>,
+        output: QParams,
+    ) -> Result<Activated<Linear, A>> {
+        let module = Linear::from_reference(fused.module(), output)?;
+        Ok(Activated::new(module, fused.activation().clone()))
+    }
+
     /// The counterpart of a fused float layer; `output` is for the results of the activation.
     ///
     /// # Errors
