@@ -5,13 +5,14 @@
 //! nothing to calibrate, and no border for stubs to mark.
 
 mod conv;
-mod conv_transpose;
 mod linear;
 mod recurrent;
 mod settings;
 
-pub use conv::{Conv, Conv1d, Conv2d, Conv3d};
-pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
+pub use conv::{
+    Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d,
+    Convolution,
+};
 pub use linear::Linear;
 pub use qops::quantized::{DynamicQuant, Granularity};
 pub use recurrent::{GRU, GRUCell, LSTM, LSTMCell, RNN, RNNCell, Recurrent, RecurrentCell};

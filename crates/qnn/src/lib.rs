@@ -11,6 +11,7 @@ pub mod dynamic;
 mod error;
 pub mod float;
 mod functional;
+mod geometry;
 mod hooks;
 mod init;
 pub mod intrinsic;

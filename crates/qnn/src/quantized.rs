@@ -5,7 +5,6 @@
 
 mod attention;
 mod conv;
-mod conv_transpose;
 mod embedding;
 pub mod functional;
 mod group_norm;
@@ -23,9 +22,10 @@ pub use crate::float::{
     UpsamplingNearest2d,
 };
 pub use attention::MultiheadAttention;
-pub use conv::{Conv, Conv1d, Conv2d, Conv3d};
-pub(crate) use conv_transpose::WEIGHT as TRANSPOSED_WEIGHT;
-pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
+pub use conv::{
+    Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d,
+    Convolution,
+};
 pub use embedding::{Embedding, EmbeddingBag};
 pub use group_norm::{
     GroupNorm, InstanceNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm,

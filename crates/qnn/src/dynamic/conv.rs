@@ -1,18 +1,25 @@
-//! Dynamically quantized convolutions.
+//! Dynamically quantized convolutions and transposed convolutions.
 
 use qobserve::QConfig;
-use qops::quantized::{Activation, DynamicQuant, PackedConv};
+use qops::quantized::{Activation, DynamicQuant};
 use qtensor_core::{QTensor, Tensor};
 
 use super::{load_quant, quant_of, repr, save_quant};
-use crate::config::ConvGeometry;
+use crate::config::{ConvGeometry, ConvTransposeGeometry};
 use crate::error::{Error, Result};
-use crate::float;
-use crate::float::conv::{by_dims, check_rank};
+use crate::geometry::{Geometry, PackedWeight};
 use crate::module::{Module, Node};
 use crate::quantized::quantize_weight;
+use crate::reference::Referenced;
 use crate::state::{Entry, State};
 use crate::value::Value;
+
+/// [`Conv`] and [`ConvTranspose`], which differ in their geometry.
+pub struct Convolution<G: Geometry> {
+    packed: G::Packed,
+    geometry: G,
+    quant: DynamicQuant,
+}
 
 /// `y = f32((q_x − z) ∗ q_w) · (s · s_w[c]) + b[c]` over `D` spatial dimensions, where the scale `s` and the zero point
 /// `z` of each image come from its own least and greatest element.
@@ -33,12 +40,7 @@ use crate::value::Value;
 /// assert_eq!(int8.forward(&Tensor::ones(&[2, 3, 5, 5])?.into())?.shape(), [2, 8, 5, 5]);
 /// # Ok::<(), qnn::Error>(())
 /// ```
-pub struct Conv<const D: usize> {
-    packed: PackedConv,
-    geometry: ConvGeometry<D>,
-    quant: DynamicQuant,
-}
-
+pub type Conv<const D: usize> = Convolution<ConvGeometry<D>>;
 /// A dynamically quantized convolution over `(N, C, L)`.
 pub type Conv1d = Conv<1>;
 /// A dynamically quantized convolution over `(N, C, H, W)`.
@@ -46,18 +48,38 @@ pub type Conv2d = Conv<2>;
 /// A dynamically quantized convolution over `(N, C, D, H, W)`.
 pub type Conv3d = Conv<3>;
 
-impl<const D: usize> Conv<D> {
-    const KIND: &'static str = by_dims::<D>([
-        "DynamicQuantizedConv1d",
-        "DynamicQuantizedConv2d",
-        "DynamicQuantizedConv3d",
-    ]);
+/// [`float::ConvTranspose`](crate::ConvTranspose) on integers whose scale and zero point come from the least and the greatest
+/// element of each image; float in, float out, as [`Conv`].
+///
+/// # Errors
+/// Its `forward` refuses another rank or number of channels, NaN and infinities.
+///
+/// ```
+/// use qnn::{ConvTranspose2d, Module, dynamic};
+/// use qobserve::QConfig;
+/// use qtensor_core::Tensor;
+///
+/// let float = ConvTranspose2d::config(3, 8, 4).stride(2).padding(1).build()?;
+/// let int8 = dynamic::ConvTranspose2d::from_float(&float, &QConfig::dynamic())?;
+/// assert_eq!(int8.forward(&Tensor::ones(&[2, 3, 5, 5])?.into())?.shape(), [2, 8, 10, 10]);
+/// # Ok::<(), qnn::Error>(())
+/// ```
+pub type ConvTranspose<const D: usize> = Convolution<ConvTransposeGeometry<D>>;
+/// A dynamically quantized transposed convolution over `(N, C, L)`.
+pub type ConvTranspose1d = ConvTranspose<1>;
+/// A dynamically quantized transposed convolution over `(N, C, H, W)`.
+pub type ConvTranspose2d = ConvTranspose<2>;
+/// A dynamically quantized transposed convolution over `(N, C, D, H, W)`.
+pub type ConvTranspose3d = ConvTranspose<3>;
 
-    /// The counterpart of a float convolution.
+impl<G: Geometry> Convolution<G> {
+    const KIND: &'static str = G::DYNAMIC;
+
+    /// The counterpart of a float module; the observer of its weight sees the output channels along axis 0.
     ///
     /// # Errors
     /// Those of [`quantize_weight`] and of packing; [`Error::Config`] if `qconfig` is not for dynamic int8.
-    pub fn from_float(conv: &float::Conv<D>, qconfig: &QConfig) -> Result<Conv<D>> {
+    pub fn from_float(conv: &G::Float, qconfig: &QConfig) -> Result<Convolution<G>> {
         let quant = quant_of(Self::KIND, qconfig)?;
         if qconfig.is_float16() {
             return Err(Error::Config {
@@ -65,23 +87,22 @@ impl<const D: usize> Conv<D> {
                 what: "convolutions have int8 weights; 16-bit floats are for linear layers".into(),
             });
         }
-        let weight = quantize_weight(Self::KIND, conv.weight(), &qconfig.weight)?;
-        Conv::from_parts(weight, conv.bias().cloned(), *conv.geometry(), quant)
+        let weight = quantize_weight(Self::KIND, &conv.weight_by_channel()?, &qconfig.weight)?;
+        Convolution::from_parts(weight, conv.bias_of().cloned(), G::of(conv), quant)
     }
 
-    /// A module with given integers.
+    /// A module with given integers `[out, in / groups, kernel…]`.
     ///
     /// # Errors
     /// Those of packing: a weight that is not qint8 with zero points 0, shapes that do not fit.
     pub fn from_parts(
         weight: QTensor,
         bias: Option<Tensor>,
-        geometry: ConvGeometry<D>,
+        geometry: G,
         quant: DynamicQuant,
-    ) -> Result<Conv<D>> {
-        float::Conv::check_parts(weight.shape(), bias.as_ref(), &geometry)?;
-        Ok(Conv {
-            packed: PackedConv::new(&weight, bias.as_ref(), &geometry.spec()?)?,
+    ) -> Result<Convolution<G>> {
+        Ok(Convolution {
+            packed: geometry.pack(Self::KIND, &weight, bias.as_ref())?,
             geometry,
             quant,
         })
@@ -91,14 +112,14 @@ impl<const D: usize> Conv<D> {
     ///
     /// # Errors
     /// A missing entry, one of another type, or numbers that contradict each other.
-    pub fn from_state(state: &mut State) -> Result<Conv<D>> {
-        let weight = state.take_qtensor(Self::KIND, "weight")?;
+    pub fn from_state(state: &mut State) -> Result<Convolution<G>> {
+        let weight = state.take_qtensor(Self::KIND, G::Float::WEIGHT)?;
         let bias = state.take_optional(Self::KIND, "bias")?;
-        let geometry = ConvGeometry::load(Self::KIND, state, weight.shape())?;
-        Conv::from_parts(weight, bias, geometry, load_quant(Self::KIND, state)?)
+        let geometry = G::restored(Self::KIND, state, weight.shape())?;
+        Convolution::from_parts(weight, bias, geometry, load_quant(Self::KIND, state)?)
     }
 
-    /// The quantized weight.
+    /// The quantized weight, `[out, in / groups, kernel…]`.
     pub fn weight(&self) -> &QTensor {
         self.packed.weight()
     }
@@ -116,35 +137,33 @@ impl<const D: usize> Conv<D> {
         activation: Activation,
     ) -> Result<Value> {
         let x = input.float(module)?.tensor();
-        check_rank::<D>(module, x.shape())?;
+        G::check_rank(module, x.shape())?;
         Ok(self.packed.run_dynamic(x, self.quant, activation)?.into())
     }
 }
 
-impl<const D: usize> Node for Conv<D> {
+impl<G: Geometry> Node for Convolution<G> {
     fn kind(&self) -> &'static str {
         Self::KIND
     }
 
     fn extra_repr(&self) -> String {
-        let shape = self.weight().shape();
-        let channels = shape[1] * self.geometry.groups;
-        let (geometry, quant) = (self.geometry.repr(), repr(self.quant));
-        format!("{channels}, {}, {geometry}, {quant}", shape[0])
+        let [inputs, outputs] = self.geometry.channels(self.weight().shape());
+        let (geometry, quant) = (self.geometry.described(), repr(self.quant));
+        format!("{inputs}, {outputs}, {geometry}, {quant}")
     }
 
     fn state(&self) -> State {
-        let weight = Entry::QTensor(self.weight().clone());
-        let state = State::default().with("weight", weight);
-        save_quant(self.quant, state.with_tensor("bias", self.bias()))
+        let weight = State::default().with(G::Float::WEIGHT, Entry::QTensor(self.weight().clone()));
+        save_quant(self.quant, weight.with_tensor("bias", self.bias()))
     }
 
     fn config(&self) -> State {
-        self.geometry.save(State::default())
+        self.geometry.saved(self.weight().shape())
     }
 }
 
-impl<const D: usize> Module for Conv<D> {
+impl<G: Geometry> Module for Convolution<G> {
     type Input = Value;
     type Output = Value;
 

@@ -14,6 +14,9 @@ use crate::parameter::Weights;
 use crate::state::State;
 use crate::value::Value;
 
+/// The entry of an int8 weight, whose order is another than that of the float module's `weight`.
+pub(crate) const WEIGHT_BY_CHANNEL: &str = "weight_by_channel";
+
 /// The adjoint of a convolution over `D` spatial dimensions, plus a bias: each input is multiplied with the whole kernel, and
 /// the products are added where they fall.
 ///
@@ -223,7 +226,7 @@ pub(crate) fn check_by_channel<const D: usize>(
     bias: Option<&Tensor>,
     geometry: &ConvTransposeGeometry<D>,
 ) -> Result<()> {
-    check_kernel(module, "weight_by_channel", weight, geometry)?;
+    check_kernel(module, WEIGHT_BY_CHANNEL, weight, geometry)?;
     let channels = [weight[1].saturating_mul(geometry.conv.groups), weight[0]];
     check_channels(module, channels, bias, geometry)
 }

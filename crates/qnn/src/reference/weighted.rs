@@ -8,10 +8,11 @@ use crate::config::{ConvGeometry, ConvTransposeGeometry};
 use crate::error::{Error, Result};
 use crate::float;
 use crate::float::conv::by_dims;
+use crate::float::conv_transpose::WEIGHT_BY_CHANNEL;
 use crate::float::conv_transpose::check_by_channel;
 use crate::intrinsic::Rectified;
 use crate::module::{Module, Node};
-use crate::quantized::{TRANSPOSED_WEIGHT, quantize_weight};
+use crate::quantized::quantize_weight;
 use crate::state::{Entry, State};
 use crate::value::Value;
 
@@ -229,7 +230,7 @@ impl<const D: usize> Referenced for float::ConvTranspose<D> {
         "ReferenceConvTranspose2d",
         "ReferenceConvTranspose3d",
     ]);
-    const WEIGHT: &'static str = TRANSPOSED_WEIGHT;
+    const WEIGHT: &'static str = WEIGHT_BY_CHANNEL;
 
     fn weight_by_channel(&self) -> Result<Tensor> {
         self.weight_by_channel()
