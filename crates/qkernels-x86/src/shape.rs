@@ -49,29 +49,13 @@ impl ConvShape {
     /// divide the channels, [`Error::Window`] if the dilated kernel exceeds the padded input,
     /// [`Error::TooLarge`] if a length overflows, or a step over the whole input would.
     pub fn validate(&self) -> Result<()> {
-        let sizes = [
-            ("in_channels", self.in_channels),
-            ("out_channels", self.out_channels),
-            ("groups", self.groups),
-        ];
-        for (what, size) in sizes {
-            positive(OPERATION, what, size)?;
-        }
-        for (what, actual) in &sizes[..2] {
-            if actual % self.groups != 0 {
-                return Err(Error::Indivisible {
-                    operation: OPERATION,
-                    what,
-                    actual: *actual,
-                    divisor: self.groups,
-                });
-            }
-        }
+        check_channels(
+            OPERATION,
+            [self.in_channels, self.out_channels, self.groups],
+        )?;
         for axis in 0..3 {
-            positive(OPERATION, "input size", self.input[axis])?;
-            positive(OPERATION, "kernel size", self.kernel[axis])?;
-            positive(OPERATION, "stride", self.stride[axis])?;
-            positive(OPERATION, "dilation", self.dilation[axis])?;
+            let sizes = [self.input, self.kernel, self.stride, self.dilation];
+            check_axis(OPERATION, sizes.map(|sizes| sizes[axis]))?;
             let too_large = Error::TooLarge {
                 operation: OPERATION,
             };
@@ -103,11 +87,8 @@ impl ConvShape {
         let [d, h, w] = self.output();
         product(OPERATION, &[self.batch, d, h, w, self.out_channels])?;
         let [d, h, w] = self.kernel;
-        product(
-            OPERATION,
-            &[d, h, w, self.in_channels / self.groups, self.out_channels],
-        )?;
-        Ok(())
+        let weights = [d, h, w, self.group_channels(), self.out_channels];
+        product(OPERATION, &weights).map(drop)
     }
 
     /// `floor((input + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1` along each axis.
@@ -169,6 +150,37 @@ impl ConvShape {
     pub(crate) fn is_depthwise(&self) -> bool {
         self.groups == self.in_channels && self.groups > 1
     }
+}
+
+/// Refuses zeros among the numbers of input channels, output channels and groups, and groups that do not divide the channels.
+pub(crate) fn check_channels(
+    operation: &'static str,
+    [inputs, outputs, groups]: [usize; 3],
+) -> Result<()> {
+    let channels = [("in_channels", inputs), ("out_channels", outputs)];
+    for (what, size) in channels.into_iter().chain([("groups", groups)]) {
+        positive(operation, what, size)?;
+    }
+    for (what, actual) in channels {
+        if actual % groups != 0 {
+            return Err(Error::Indivisible {
+                operation,
+                what,
+                actual,
+                divisor: groups,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses zeros among the input size, kernel size, stride and dilation of an axis.
+pub(crate) fn check_axis(operation: &'static str, sizes: [usize; 4]) -> Result<()> {
+    let names = ["input size", "kernel size", "stride", "dilation"];
+    for (what, size) in names.into_iter().zip(sizes) {
+        positive(operation, what, size)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

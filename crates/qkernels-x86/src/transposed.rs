@@ -17,8 +17,8 @@
 //!
 //! With `g = gcd(stride, dilation)` the taps of a phase are `stride / g` apart, and their inputs `dilation / g`.
 
-use crate::error::{Error, Result, positive, product};
-use crate::shape::ConvShape;
+use crate::error::{Error, Result, product};
+use crate::shape::{ConvShape, check_axis, check_channels};
 
 const OPERATION: &str = "conv_transpose";
 
@@ -74,24 +74,10 @@ impl TransposedShape {
     /// channels, [`Error::OutputPadding`], [`Error::Cut`] if the padding leaves no output, [`Error::TooLarge`] if a
     /// length overflows or a size exceeds 2^31.
     pub fn validate(&self) -> Result<()> {
-        let channels = [
-            ("in_channels", self.in_channels),
-            ("out_channels", self.out_channels),
-            ("groups", self.groups),
-        ];
-        for (what, size) in channels {
-            positive(OPERATION, what, size)?;
-        }
-        for (what, actual) in &channels[..2] {
-            if actual % self.groups != 0 {
-                return Err(Error::Indivisible {
-                    operation: OPERATION,
-                    what,
-                    actual: *actual,
-                    divisor: self.groups,
-                });
-            }
-        }
+        check_channels(
+            OPERATION,
+            [self.in_channels, self.out_channels, self.groups],
+        )?;
         for axis in 0..3 {
             self.validate_axis(axis)?;
         }
@@ -100,24 +86,14 @@ impl TransposedShape {
         let [d, h, w] = self.output();
         product(OPERATION, &[self.batch, d, h, w, self.out_channels])?;
         let [d, h, w] = self.kernel;
-        product(
-            OPERATION,
-            &[d, h, w, self.in_channels / self.groups, self.out_channels],
-        )?;
-        Ok(())
+        let per_group = self.in_channels / self.groups;
+        product(OPERATION, &[d, h, w, per_group, self.out_channels]).map(drop)
     }
 
     fn validate_axis(&self, axis: usize) -> Result<()> {
-        let sizes = [
-            ("input size", self.input[axis]),
-            ("kernel size", self.kernel[axis]),
-            ("stride", self.stride[axis]),
-            ("dilation", self.dilation[axis]),
-        ];
-        for (what, size) in sizes {
-            positive(OPERATION, what, size)?;
-        }
-        let sizes = sizes.map(|(_, size)| size);
+        let sizes = [self.input, self.kernel, self.stride, self.dilation];
+        let sizes = sizes.map(|sizes| sizes[axis]);
+        check_axis(OPERATION, sizes)?;
         if sizes
             .into_iter()
             .chain([self.padding[axis]])
