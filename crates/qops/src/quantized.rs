@@ -16,6 +16,7 @@ mod elementwise;
 mod embedding;
 mod forms;
 mod group_norm;
+mod images;
 mod interpolate;
 mod linear;
 mod matmul;

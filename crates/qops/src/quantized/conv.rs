@@ -5,12 +5,12 @@ use qtensor_core::affine::inverse_scale;
 use qtensor_core::{MemoryFormat, QTensor, Tensor};
 
 use super::bytes::{Bytes, build};
-use super::dynamic::{DynamicQuant, Quantized};
+use super::dynamic::DynamicQuant;
 use super::elementwise;
-use super::linear::rank_error;
+use super::images::{by_images, check_rank, images, output_shape, weight_sizes};
 use super::packed::Packed;
 use super::params::{Activation, OutQParams};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::spec::ConvSpec;
 
 const OPERATION: &str = "conv";
@@ -51,36 +51,22 @@ impl PackedConv {
     /// points 0) and an `f32` bias `[out]`, for one to three kernel dimensions.
     ///
     /// # Errors
-    /// [`Rank`](qtensor_core::Error::Rank), [`Error::UnsupportedDType`], [`Error::WeightAxis`],
-    /// [`Error::WeightZeroPoint`], [`ShapeMismatch`](qtensor_core::Error::ShapeMismatch) for the bias,
-    /// [`Error::Argument`] if it is not finite or if `spec` uses axes that the kernel lacks,
-    /// [`Error::Kernel`] if groups do not divide the channels, a size is 0, or a sum has over 65 000 products.
+    /// [`Rank`](qtensor_core::Error::Rank), [`UnsupportedDType`](crate::Error::UnsupportedDType), [`WeightAxis`](crate::Error::WeightAxis),
+    /// [`WeightZeroPoint`](crate::Error::WeightZeroPoint), [`ShapeMismatch`](qtensor_core::Error::ShapeMismatch) for the bias,
+    /// [`Argument`](crate::Error::Argument) if it is not finite or if `spec` uses axes that the kernel lacks,
+    /// [`Kernel`](crate::Error::Kernel) if groups do not divide the channels, a size is 0, or a sum has over 65 000 products.
     pub fn new(weight: &QTensor, bias: Option<&Tensor>, spec: &ConvSpec) -> Result<PackedConv> {
-        let (&[out_channels, group_channels], kernel @ [_, ..]) =
-            weight.shape().split_at(weight.rank().min(2))
-        else {
-            return Err(rank_error(
-                "conv weight",
-                "3 to 5 (out, in / groups, kernel…)",
-                weight.shape(),
-            ));
-        };
-        let Some(kernel_axes) = three_axes(kernel) else {
-            return Err(rank_error(
-                "conv weight",
-                "3 to 5 (out, in / groups, kernel…)",
-                weight.shape(),
-            ));
-        };
+        let ([out_channels, group_channels], kernel) = weight_sizes("conv weight", weight.shape())?;
+        let spatial = weight.rank() - 2;
         spec.validate()?;
-        spec.check_spatial(kernel.len())?;
+        spec.check_spatial(spatial)?;
         let mut shape = ConvShape {
             batch: 0,
             in_channels: group_channels.saturating_mul(spec.groups),
             out_channels,
             groups: spec.groups,
             input: [1; 3],
-            kernel: kernel_axes,
+            kernel,
             stride: spec.stride,
             padding: spec.padding,
             dilation: spec.dilation,
@@ -88,7 +74,7 @@ impl PackedConv {
         // The smallest input with an output; calls put their own in its place.
         shape.input = std::array::from_fn(|axis| {
             spec.dilation[axis]
-                .saturating_mul(kernel_axes[axis].saturating_sub(1))
+                .saturating_mul(kernel[axis].saturating_sub(1))
                 .saturating_add(1)
         });
         let packed = Packed::new(OPERATION, weight, bias, |ints| {
@@ -98,7 +84,7 @@ impl PackedConv {
             packed,
             spec: *spec,
             shape,
-            spatial: kernel.len(),
+            spatial,
         })
     }
 
@@ -109,10 +95,10 @@ impl PackedConv {
     /// convolution. Results of convolutions, pools and [`quantize`](super::quantize) need no transposition.
     ///
     /// # Errors
-    /// [`Rank`](qtensor_core::Error::Rank) or [`Error::Operands`] if `x` does not fit the weights;
-    /// [`Error::UnsupportedDType`]; [`QSchemeMismatch`](qtensor_core::Error::QSchemeMismatch) for a per-channel
-    /// `x`; [`Error::Kernel`] if the window exceeds the padded input; bad `out` parameters;
-    /// [`Error::BiasTooLarge`] and [`Error::Multiplier`] for scales that do not go together.
+    /// [`Rank`](qtensor_core::Error::Rank) or [`Operands`](crate::Error::Operands) if `x` does not fit the weights;
+    /// [`UnsupportedDType`](crate::Error::UnsupportedDType); [`QSchemeMismatch`](qtensor_core::Error::QSchemeMismatch) for a per-channel
+    /// `x`; [`Kernel`](crate::Error::Kernel) if the window exceeds the padded input; bad `out` parameters;
+    /// [`BiasTooLarge`](crate::Error::BiasTooLarge) and [`Multiplier`](crate::Error::Multiplier) for scales that do not go together.
     pub fn run(&self, x: &QTensor, out: OutQParams, activation: Activation) -> Result<QTensor> {
         let (shape, size) = self.check_shape(x.shape())?;
         let format = MemoryFormat::ChannelsLast;
@@ -193,7 +179,7 @@ impl PackedConv {
     /// dynamic convolutions round them to the input's 8-bit grid, which loses most of their accuracy).
     ///
     /// # Errors
-    /// As [`run`](Self::run) for the shape; [`Error::NotFinite`] for NaN or infinity in `x`.
+    /// As [`run`](Self::run) for the shape; [`NotFinite`](crate::Error::NotFinite) for NaN or infinity in `x`.
     #[doc(alias = "conv2d_dynamic")]
     pub fn run_dynamic(
         &self,
@@ -202,29 +188,21 @@ impl PackedConv {
         activation: Activation,
     ) -> Result<Tensor> {
         let (shape, size) = self.check_shape(x.shape())?;
-        let format = MemoryFormat::ChannelsLast;
-        let input = Quantized::new(OPERATION, x, quant, shape.batch, format)?;
-        Tensor::build(&size, format, |y| {
-            if y.is_empty() {
-                return Ok(());
-            }
-            let context = Context::new()?;
-            // Images that share their parameters are one call.
-            let calls = input.params.len();
-            let part = ConvShape {
-                batch: shape.batch / calls,
-                ..shape
-            };
-            let (from, to) = (x.numel() / calls, y.len() / calls);
-            let images = input.params.chunks_exact(1).zip(y.chunks_exact_mut(to));
-            for (call, (params, y)) in images.enumerate() {
-                let output = (self.packed).float_output(params, activation.is_rectified());
-                let x = &input.slice(format)[call * from..];
-                qkernels_x86::conv_f32(&context, x, &part, self.packed.weights(), &output, y)?;
-            }
-            activation.limit(y);
-            Ok(())
-        })
+        let weights = self.packed.weights();
+        by_images(
+            OPERATION,
+            x,
+            &size,
+            quant,
+            activation,
+            |context, batch, params, x, y| {
+                let output = self.packed.float_output(params, activation.is_rectified());
+                let part = ConvShape { batch, ..shape };
+                Ok(qkernels_x86::conv_f32(
+                    context, x, &part, weights, &output, y,
+                )?)
+            },
+        )
     }
 
     /// The quantized weights, as given to [`new`](Self::new).
@@ -239,22 +217,9 @@ impl PackedConv {
 
     /// The geometry of a call and the output's shape for an input of shape `x`.
     fn check_shape(&self, x: &[usize]) -> Result<(ConvShape, Vec<usize>)> {
-        let (batch, channels, input) = batched(OPERATION, x)?;
-        if x.len() != self.spatial + 2 {
-            let weight = self.weight().shape();
-            let expected = format!("{} beside a weight of shape {weight:?}", self.spatial + 2);
-            return Err(rank_error(OPERATION, &expected, x));
-        }
-        if channels != self.shape.in_channels {
-            return Err(Error::Operands {
-                operation: OPERATION,
-                what: "the number of input channels (weights: times groups)",
-                expected: self.shape.in_channels,
-                actual: channels,
-                left: self.weight().shape().to_vec(),
-                right: x.to_vec(),
-            });
-        }
+        let channels = "the number of input channels (weights: times groups)";
+        let expected = (channels, self.shape.in_channels);
+        let (batch, input) = images(OPERATION, x, self.weight().shape(), expected)?;
         let shape = ConvShape {
             batch,
             input,
@@ -325,42 +290,6 @@ fn once(
     spec: &ConvSpec,
     (out, activation): (OutQParams, Activation),
 ) -> Result<QTensor> {
-    if weight.rank() != spatial + 2 {
-        let expected = format!("{} for the weight", spatial + 2);
-        return Err(rank_error(operation, &expected, weight.shape()));
-    }
+    check_rank(operation, weight, spatial)?;
     PackedConv::new(weight, bias, spec)?.run(x, out, activation)
-}
-
-/// Batch, channels and spatial size of an activation with one to three spatial dimensions.
-pub(crate) fn batched(operation: &'static str, x: &[usize]) -> Result<(usize, usize, [usize; 3])> {
-    let refused = || rank_error(operation, "3 to 5 (batch, channels, spatial…)", x);
-    let (&[batch, channels], spatial) = x.split_at(x.len().min(2)) else {
-        return Err(refused());
-    };
-    let spatial = three_axes(spatial).ok_or_else(refused)?;
-    Ok((batch, channels, spatial))
-}
-
-/// One to three spatial sizes as three, missing leading ones being 1.
-pub(crate) fn three_axes(sizes: &[usize]) -> Option<[usize; 3]> {
-    match *sizes {
-        [w] => Some([1, 1, w]),
-        [h, w] => Some([1, h, w]),
-        [d, h, w] => Some([d, h, w]),
-        _ => None,
-    }
-}
-
-/// The logical shape of a result, from its three axes the last `spatial`.
-pub(crate) fn output_shape(
-    batch: usize,
-    channels: usize,
-    axes: [usize; 3],
-    spatial: usize,
-) -> Vec<usize> {
-    [batch, channels]
-        .into_iter()
-        .chain(axes[3 - spatial..].iter().copied())
-        .collect()
 }

@@ -10,9 +10,8 @@ use qtensor_core::buffer::Buffer;
 use qtensor_core::{IntTensor, MemoryFormat, QTensor, Quantizer, Tensor};
 
 use super::bytes::{Bytes, build};
-use super::conv::{batched, output_shape, three_axes};
-use super::dynamic::{DynamicQuant, Quantized, SLACK};
-use super::linear::rank_error;
+use super::dynamic::{DynamicQuant, SLACK};
+use super::images::{by_images, check_rank, images, output_shape, weight_sizes};
 use super::packed::Packed;
 use super::params::{Activation, OutQParams};
 use super::transposed_weight::by_output_channel_quantized;
@@ -94,25 +93,18 @@ impl PackedConvTranspose {
         bias: Option<&Tensor>,
         spec: &ConvTransposeSpec,
     ) -> Result<PackedConvTranspose> {
-        let refused = || {
-            let expected = "3 to 5 (out, in / groups, kernel…)";
-            rank_error("conv_transpose weight", expected, weight.shape())
-        };
-        let (&[out_channels, group_channels], kernel) =
-            weight.shape().split_at(weight.rank().min(2))
-        else {
-            return Err(refused());
-        };
-        let axes = three_axes(kernel).ok_or_else(refused)?;
+        let ([out_channels, group_channels], kernel) =
+            weight_sizes("conv_transpose weight", weight.shape())?;
+        let spatial = weight.rank() - 2;
         spec.validate()?;
-        spec.check_spatial(kernel.len())?;
+        spec.check_spatial(spatial)?;
         let shape = TransposedShape {
             batch: 0,
             in_channels: group_channels.saturating_mul(spec.groups),
             out_channels,
             groups: spec.groups,
-            input: std::array::from_fn(|axis| least_input(spec, axes[axis], axis)),
-            kernel: axes,
+            input: std::array::from_fn(|axis| least_input(spec, kernel[axis], axis)),
+            kernel,
             stride: spec.stride,
             padding: spec.padding,
             output_padding: spec.output_padding,
@@ -134,7 +126,7 @@ impl PackedConvTranspose {
             bias: bias.cloned(),
             spec: *spec,
             shape,
-            spatial: kernel.len(),
+            spatial,
             parts,
             bare,
         })
@@ -185,36 +177,24 @@ impl PackedConvTranspose {
         activation: Activation,
     ) -> Result<Tensor> {
         let (shape, size) = self.check_shape(x.shape())?;
-        let format = MemoryFormat::ChannelsLast;
-        let input = Quantized::new(OPERATION, x, quant, shape.batch, format)?;
-        Tensor::build(&size, format, |y| {
-            if y.is_empty() {
-                return Ok(());
-            }
-            let context = Context::new()?;
-            // Images that share their parameters are one call.
-            let calls = input.params.len();
-            let images = TransposedShape {
-                batch: shape.batch / calls,
-                ..shape
-            };
-            let (from, to) = (x.numel() / calls, y.len() / calls);
-            let rows = input.params.chunks_exact(1).zip(y.chunks_exact_mut(to));
-            for (call, (params, y)) in rows.enumerate() {
-                let x = &input.slice(format)[call * from..];
-                let zeros = [0; SLACK];
-                self.each_part(&context, &images, y, |packed, conv, y| {
+        by_images(
+            OPERATION,
+            x,
+            &size,
+            quant,
+            activation,
+            |context, batch, params, x, y| {
+                let (zeros, images) = ([0; SLACK], TransposedShape { batch, ..shape });
+                self.each_part(context, &images, y, |packed, conv, y| {
                     let output = packed.float_output(params, activation.is_rectified());
                     let weights = packed.weights();
                     Ok(match conv {
-                        Some(conv) => conv_f32(&context, x, conv, weights, &output, y),
-                        None => linear_f32(&context, &zeros, 1, weights, &output, y),
+                        Some(conv) => conv_f32(context, x, conv, weights, &output, y),
+                        None => linear_f32(context, &zeros, 1, weights, &output, y),
                     }?)
-                })?;
-            }
-            activation.limit(y);
-            Ok(())
-        })
+                })
+            },
+        )
     }
 
     /// The quantized weights with their output channels first, `[out, in / groups, kernel…]`.
@@ -281,22 +261,10 @@ impl PackedConvTranspose {
 
     /// The geometry of a call and the output's shape for an input of shape `x`.
     fn check_shape(&self, x: &[usize]) -> Result<(TransposedShape, Vec<usize>)> {
-        let (batch, channels, input) = batched(OPERATION, x)?;
-        let weight = self.weight.shape();
-        if x.len() != self.spatial + 2 {
-            let expected = format!("{} beside a weight of shape {weight:?}", self.spatial + 2);
-            return Err(rank_error(OPERATION, &expected, x));
-        }
-        if channels != self.shape.in_channels {
-            return Err(Error::Operands {
-                operation: OPERATION,
-                what: "the number of input channels (weights, output channels first: times groups)",
-                expected: self.shape.in_channels,
-                actual: channels,
-                left: weight.to_vec(),
-                right: x.to_vec(),
-            });
-        }
+        let channels =
+            "the number of input channels (weights, output channels first: times groups)";
+        let expected = (channels, self.shape.in_channels);
+        let (batch, input) = images(OPERATION, x, self.weight.shape(), expected)?;
         let output = self.spec.output(input, self.shape.kernel)?;
         let shape = TransposedShape {
             batch,
@@ -423,10 +391,7 @@ fn once(
     spec: &ConvTransposeSpec,
     (out, activation): (OutQParams, Activation),
 ) -> Result<QTensor> {
-    if weight.rank() != spatial + 2 {
-        let operation = ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"][spatial - 1];
-        let expected = format!("{} for the weight", spatial + 2);
-        return Err(rank_error(operation, &expected, weight.shape()));
-    }
+    let operation = ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"][spatial - 1];
+    check_rank(operation, weight, spatial)?;
     PackedConvTranspose::new(weight, bias, spec)?.run(x, out, activation)
 }

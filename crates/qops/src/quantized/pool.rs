@@ -4,7 +4,7 @@ use qkernels_x86::{Context, PoolShape};
 use qtensor_core::{MemoryFormat, QTensor};
 
 use super::bytes::{Bytes, build};
-use super::conv::{batched, output_shape};
+use super::images::{batched, output_shape};
 use super::params::OutQParams;
 use crate::error::{Error, Result};
 use crate::spec::PoolSpec;
