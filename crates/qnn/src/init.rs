@@ -39,7 +39,19 @@ pub(crate) fn uniform(shape: &[usize], bound: f32) -> Result<Tensor> {
     )?)
 }
 
-/// `1 / √fan_in`, the bound that PyTorch's convolution and linear layers use.
+/// A weight of this shape, and a bias of so many elements if there is one, drawn as PyTorch draws those of convolutions and linear
+/// layers: the fan-in is the product of all sizes but the first.
+pub(crate) fn weight_and_bias(
+    shape: &[usize],
+    bias: Option<usize>,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let bound = bound(shape[1..].iter().product());
+    let weight = uniform(shape, bound)?;
+    let bias = bias.map(|outputs| uniform(&[outputs], bound));
+    Ok((weight, bias.transpose()?))
+}
+
+/// `1 / √fan_in`, the bound that PyTorch's layers use.
 pub(crate) fn bound(fan_in: usize) -> f32 {
     1.0 / (fan_in.max(1) as f32).sqrt()
 }

@@ -64,14 +64,8 @@ impl<const D: usize> Conv<D> {
     /// [`Error::Config`] for sizes that contradict each other.
     pub fn new(config: ConvConfig<D>) -> Result<Conv<D>> {
         config.validate(Self::KIND)?;
-        let shape = config.weight_shape();
-        let bound = init::bound(shape[1..].iter().product());
-        let weight = init::uniform(&shape, bound)?;
-        let bias = if config.bias {
-            Some(init::uniform(&[config.out_channels], bound)?)
-        } else {
-            None
-        };
+        let outputs = config.bias.then_some(config.out_channels);
+        let (weight, bias) = init::weight_and_bias(&config.weight_shape(), outputs)?;
         Conv::from_parts(weight, bias, config.geometry)
     }
 
@@ -98,20 +92,7 @@ impl<const D: usize> Conv<D> {
         geometry: &ConvGeometry<D>,
     ) -> Result<()> {
         let module = Self::KIND;
-        if weight.len() != D + 2 || weight[2..] != geometry.kernel_size {
-            let out = weight.first().copied().unwrap_or(0);
-            let per_group = weight.get(1).copied().unwrap_or(0);
-            let expected = [out, per_group]
-                .into_iter()
-                .chain(geometry.kernel_size)
-                .collect();
-            return Err(Error::StateShape {
-                module,
-                key: "weight".into(),
-                expected,
-                actual: weight.to_vec(),
-            });
-        }
+        check_kernel(module, "weight", weight, &geometry.kernel_size)?;
         let out_channels = weight[0];
         ConvConfig {
             in_channels: weight[1].saturating_mul(geometry.groups),
@@ -120,17 +101,7 @@ impl<const D: usize> Conv<D> {
             geometry: *geometry,
         }
         .validate(module)?;
-        if let Some(b) = bias
-            && b.shape() != [out_channels]
-        {
-            return Err(Error::StateShape {
-                module,
-                key: "bias".into(),
-                expected: vec![out_channels],
-                actual: b.shape().to_vec(),
-            });
-        }
-        Ok(())
+        check_bias(module, bias, out_channels)
     }
 
     /// The weight.
@@ -215,6 +186,42 @@ impl<const D: usize> Module for Conv<D> {
         let x = input.float(Self::KIND)?;
         let (weight, bias) = (self.weights.weight.var(), self.weights.bias_var());
         Ok(self.run(Self::KIND, x, weight, bias)?.into())
+    }
+}
+
+/// Refuses a weight of another rank or kernel; its first two dimensions count channels in either order.
+pub(crate) fn check_kernel(
+    module: &'static str,
+    key: &str,
+    weight: &[usize],
+    kernel: &[usize],
+) -> Result<()> {
+    if weight.len() == kernel.len() + 2 && weight[2..] == *kernel {
+        return Ok(());
+    }
+    let channels = [0, 1].map(|dim: usize| weight.get(dim).copied().unwrap_or(0));
+    Err(Error::StateShape {
+        module,
+        key: key.into(),
+        expected: [&channels, kernel].concat(),
+        actual: weight.to_vec(),
+    })
+}
+
+/// Refuses a bias that does not have one element for each of so many outputs.
+pub(crate) fn check_bias(
+    module: &'static str,
+    bias: Option<&Tensor>,
+    outputs: usize,
+) -> Result<()> {
+    match bias {
+        Some(bias) if bias.shape() != [outputs] => Err(Error::StateShape {
+            module,
+            key: "bias".into(),
+            expected: vec![outputs],
+            actual: bias.shape().to_vec(),
+        }),
+        _ => Ok(()),
     }
 }
 

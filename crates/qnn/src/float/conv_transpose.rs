@@ -5,9 +5,9 @@ use qops::ConvTransposeSpec;
 use qops::quantized::by_output_channel;
 use qtensor_core::Tensor;
 
-use super::conv::{by_dims, check_rank};
+use super::conv::{by_dims, check_bias, check_kernel, check_rank};
 use crate::config::{ConvTransposeConfig, ConvTransposeGeometry, Sizes};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::init;
 use crate::module::{Module, Node};
 use crate::parameter::Weights;
@@ -65,15 +65,9 @@ impl<const D: usize> ConvTranspose<D> {
     /// [`Error::Config`] for sizes that contradict each other.
     pub fn new(config: ConvTransposeConfig<D>) -> Result<ConvTranspose<D>> {
         config.validate(Self::KIND)?;
-        let shape = config.weight_shape();
         // PyTorch takes the product of the second dimension and the kernel for the fan-in here too.
-        let bound = init::bound(shape[1..].iter().product());
-        let weight = init::uniform(&shape, bound)?;
-        let bias = if config.bias {
-            Some(init::uniform(&[config.out_channels], bound)?)
-        } else {
-            None
-        };
+        let outputs = config.bias.then_some(config.out_channels);
+        let (weight, bias) = init::weight_and_bias(&config.weight_shape(), outputs)?;
         ConvTranspose::from_parts(weight, bias, config.geometry)
     }
 
@@ -88,7 +82,8 @@ impl<const D: usize> ConvTranspose<D> {
     ) -> Result<ConvTranspose<D>> {
         let first = |dim: usize| weight.shape().get(dim).copied().unwrap_or(0);
         let channels = [first(0), first(1).saturating_mul(geometry.conv.groups)];
-        check_kernel(Self::KIND, "weight", weight.shape(), &geometry)?;
+        let kernel = &geometry.conv.kernel_size;
+        check_kernel(Self::KIND, "weight", weight.shape(), kernel)?;
         check_channels(Self::KIND, channels, bias.as_ref(), &geometry)?;
         Ok(ConvTranspose {
             weights: Weights::new(weight, bias),
@@ -171,29 +166,6 @@ impl<const D: usize> ConvTranspose<D> {
     }
 }
 
-/// Refuses a weight of another rank or kernel than the geometry's; its first two dimensions may be in either order.
-pub(crate) fn check_kernel<const D: usize>(
-    module: &'static str,
-    key: &str,
-    weight: &[usize],
-    geometry: &ConvTransposeGeometry<D>,
-) -> Result<()> {
-    if weight.len() == D + 2 && weight[2..] == geometry.conv.kernel_size {
-        return Ok(());
-    }
-    let first = |dim: usize| weight.get(dim).copied().unwrap_or(0);
-    let expected = [first(0), first(1)];
-    Err(Error::StateShape {
-        module,
-        key: key.into(),
-        expected: expected
-            .into_iter()
-            .chain(geometry.conv.kernel_size)
-            .collect(),
-        actual: weight.to_vec(),
-    })
-}
-
 /// Refuses numbers of input and output channels, a bias and a geometry that contradict each other.
 pub(crate) fn check_channels<const D: usize>(
     module: &'static str,
@@ -208,25 +180,18 @@ pub(crate) fn check_channels<const D: usize>(
         geometry: *geometry,
     };
     config.validate(module)?;
-    match bias {
-        Some(bias) if bias.shape() != [out_channels] => Err(Error::StateShape {
-            module,
-            key: "bias".into(),
-            expected: vec![out_channels],
-            actual: bias.shape().to_vec(),
-        }),
-        _ => Ok(()),
-    }
+    check_bias(module, bias, out_channels)
 }
 
-/// As the two above, for an int8 weight `[out, in / groups, kernel…]`.
+/// As [`check_kernel`] and [`check_channels`], for an int8 weight `[out, in / groups, kernel…]`.
 pub(crate) fn check_by_channel<const D: usize>(
     module: &'static str,
     weight: &[usize],
     bias: Option<&Tensor>,
     geometry: &ConvTransposeGeometry<D>,
 ) -> Result<()> {
-    check_kernel(module, WEIGHT_BY_CHANNEL, weight, geometry)?;
+    let kernel = &geometry.conv.kernel_size;
+    check_kernel(module, WEIGHT_BY_CHANNEL, weight, kernel)?;
     let channels = [weight[1].saturating_mul(geometry.conv.groups), weight[0]];
     check_channels(module, channels, bias, geometry)
 }

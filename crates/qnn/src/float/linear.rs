@@ -45,13 +45,8 @@ impl Linear {
                 what,
             });
         }
-        let bound = init::bound(in_features);
-        let weight = init::uniform(&[out_features, in_features], bound)?;
-        let bias = if bias {
-            Some(init::uniform(&[out_features], bound)?)
-        } else {
-            None
-        };
+        let outputs = bias.then_some(out_features);
+        let (weight, bias) = init::weight_and_bias(&[out_features, in_features], outputs)?;
         Linear::from_parts(weight, bias)
     }
 
