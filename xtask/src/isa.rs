@@ -5,7 +5,7 @@
 //! the CPU lacks for the others. `QTENSOR_REQUIRE_ISA` (names with commas, or `all`) makes such an
 //! absence a failure, for machines that are there to test a tier.
 
-mod binaries;
+pub mod binaries;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -81,7 +81,7 @@ fn test(tier: &str, binaries: &[Binary]) -> Outcome {
 }
 
 /// The number in the result line of a test binary; none at all is a failure.
-fn passed_tests(output: &str) -> Result<usize, Failure> {
+pub fn passed_tests(output: &str) -> Result<usize, Failure> {
     let counts = output.lines().filter_map(|line| {
         let rest = line.strip_prefix("test result: ok. ")?;
         rest.split_once(" passed")?.0.parse::<usize>().ok()

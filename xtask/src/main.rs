@@ -12,6 +12,7 @@ mod parity;
 mod process;
 mod quickstart;
 mod tidy;
+mod valgrind;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +45,11 @@ enum Command {
     },
     /// Run the kernel tests once for each instruction set of this CPU.
     Isa,
+    /// Run tests of the kernels under valgrind, on the instruction sets that it emulates.
+    Valgrind {
+        /// This one alone: `scalar`, `sse2` or `avx2`.
+        tier: Option<String>,
+    },
     /// Write `docs/parity.md` and the test that compiles its paths.
     Parity,
     /// Check the machine code of the kernels' innermost loops.
@@ -60,6 +66,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Golden { dir } => golden::run(dir.as_deref()),
         Command::Isa => isa::run(false),
+        Command::Valgrind { tier } => valgrind::run(tier.as_deref()),
         Command::Parity => parity::run(false),
         Command::Codegen => codegen::run(),
         Command::Bench(options) => bench::run(&options),
