@@ -24,6 +24,7 @@ struct PlaceRecord {
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Calibration {
     places: BTreeMap<String, PlaceRecord>,
+    #[serde(deserialize_with = "qtensor_core::grown::named")]
     observers: BTreeMap<String, Vec<u8>>,
 }
 

@@ -67,16 +67,8 @@ pub fn conv(
     check_buffers(x, shape, weights, out.len())?;
     match weights.form() {
         Form::Dense(dense) => {
-            dense_conv(
-                ctx,
-                x,
-                shape,
-                (weights, dense),
-                zero_point,
-                Bytes(requant),
-                out,
-            );
-            Ok(())
+            let finish = Bytes(requant);
+            dense_conv(ctx, x, shape, (weights, dense), zero_point, finish, out)
         }
         Form::Depthwise(taps) => {
             let from = Requantized {
@@ -108,7 +100,7 @@ pub(crate) fn swept<F: Finish>(
         return Ok(false);
     }
     let zero_point = requant.input_zero_point();
-    dense_conv(ctx, x, shape, (weights, dense), zero_point, finish, out);
+    dense_conv(ctx, x, shape, (weights, dense), zero_point, finish, out)?;
     Ok(true)
 }
 
@@ -126,8 +118,7 @@ pub(crate) fn conv_sums<C: FromSums>(
     match weights.form() {
         Form::Dense(dense) => {
             let finish = Converted { isa: ctx.isa, from };
-            dense_conv(ctx, x, shape, (weights, dense), zero_point, finish, out);
-            Ok(())
+            dense_conv(ctx, x, shape, (weights, dense), zero_point, finish, out)
         }
         Form::Depthwise(taps) => {
             let start = vec![0; weights.outputs()];
@@ -137,6 +128,9 @@ pub(crate) fn conv_sums<C: FromSums>(
 }
 
 /// A convolution by panels.
+///
+/// # Errors
+/// [`Error::TooLarge`] for absurd padding of few channels.
 fn dense_conv<F: Finish>(
     ctx: &Context,
     x: &[u8],
@@ -145,7 +139,7 @@ fn dense_conv<F: Finish>(
     zero_point: u8,
     finish: F,
     out: &mut [F::Out],
-) {
+) -> Result<()> {
     #[cfg(target_arch = "x86_64")]
     if let Some((wide, transformed)) = Wide::of(ctx.isa).zip(weights.winograd()) {
         let job = winograd::Job {
@@ -156,16 +150,35 @@ fn dense_conv<F: Finish>(
             zero_point,
             finish,
         };
-        return winograd::conv(ctx, job, out);
+        winograd::conv(ctx, job, out);
+        return Ok(());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = weights;
     if dense.row_run && shape.padding != [0; 3] {
-        return with_padding(x, shape, zero_point, QUAD, |x, shape| {
+        moderate_padding(shape)?;
+        with_padding(x, shape, zero_point, QUAD, |x, shape| {
             sweep(ctx, x, shape, dense, zero_point, finish, out);
         });
+    } else {
+        sweep(ctx, x, shape, dense, zero_point, finish, out);
     }
-    sweep(ctx, x, shape, dense, zero_point, finish, out);
+    Ok(())
+}
+
+/// Refuses a padded copy that is out of all proportion to input and output, as only absurd padding and strides can make it.
+fn moderate_padding(shape: &ConvShape) -> Result<()> {
+    let output = shape.output_rows() * shape.out_channels;
+    let real = shape.input_len().saturating_add(output);
+    let padded = (0..3).fold(shape.batch * shape.in_channels, |size, axis| {
+        size.saturating_mul(shape.input[axis] + 2 * shape.padding[axis])
+    });
+    if padded > real.saturating_mul(16).max(1 << 24) {
+        return Err(Error::TooLarge {
+            operation: OPERATION,
+        });
+    }
+    Ok(())
 }
 
 /// A convolution by panels, straight from its input.

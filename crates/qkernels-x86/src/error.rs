@@ -131,8 +131,11 @@ pub enum Error {
         /// The length of the output before that.
         length: usize,
     },
-    /// A product of sizes exceeds the address space.
-    #[error("{operation}: the number of elements does not fit the address space")]
+    /// A product of sizes exceeds the address space, or padding exceeds input and output so far that it would take most of a
+    /// machine's memory.
+    #[error(
+        "{operation}: the number of elements, with their padding, does not fit the address space"
+    )]
     TooLarge {
         /// The operation that refused.
         operation: &'static str,

@@ -3,8 +3,11 @@
 mod common;
 
 use common::quantized;
-use qops::float::{conv, conv_weight_gradient, slice_backward, softmax};
-use qops::quantized::{max_pool, relu, relu6};
+use qops::float::{
+    adaptive_avg_pool_backward, avg_pool_backward, conv, conv_weight_gradient, slice_backward,
+    softmax,
+};
+use qops::quantized::{Activation, OutQParams, PackedConv, max_pool, relu, relu6};
 use qops::{ConvSpec, PoolSpec};
 use qtensor_core::{DType, Tensor};
 
@@ -55,4 +58,27 @@ fn a_window_hangs_over_the_end_of_a_short_input() {
         (y.shape(), common::ints(&y)),
         (&[3, 1, 1][..], vec![2, 4, 5])
     );
+}
+
+/// The gradient is small, whatever output its operation would have had.
+#[test]
+fn gradients_of_other_shapes_are_refused_before_windows_are_listed() {
+    let grad = Tensor::zeros(&[0, 1, 1 << 40]).unwrap();
+    assert!(adaptive_avg_pool_backward(&grad, &[1, 1, 5]).is_err());
+    let spec = PoolSpec::new(&[1 << 39], &[1], &[1 << 38]).unwrap();
+    let grad = Tensor::zeros(&[1, 1, 5]).unwrap();
+    assert!(avg_pool_backward(&grad, &[1, 1, 5], &spec).is_err());
+}
+
+/// Padding of which the strides leave nothing: an error, or the products with the only real element.
+#[test]
+fn convolutions_of_padding_take_no_memory_for_it() {
+    let (far, out) = (1 << 39, OutQParams::new(1.0, 0));
+    let x = quantized(&[3], &[1, 1, 1], DType::QUInt8, 1.0, 0);
+    let w = quantized(&[1, 2, 3], &[1, 1, 3], DType::QInt8, 1.0, 0);
+    let spec = ConvSpec::new(&[far], &[far], &[1], 1).unwrap();
+    let conv = PackedConv::new(&w, None, &spec).unwrap();
+    if let Ok(y) = conv.run(&x, out, Activation::None) {
+        assert_eq!(common::ints(&y), [0, 3]);
+    }
 }

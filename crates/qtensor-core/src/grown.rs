@@ -4,6 +4,7 @@
 //! the functions here reserve nothing, so memory is taken for elements that are there. They are for
 //! `#[serde(deserialize_with = "qtensor_core::grown::vec")]`, and change nothing in the encoding.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -67,14 +68,31 @@ pub fn option<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Ok(Option::<Grown<T>>::deserialize(deserializer)?.map(|grown| grown.0))
 }
 
+/// Named vectors.
+///
+/// # Errors
+/// As [`vec()`].
+pub fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Vec<T>>, D::Error> {
+    let all = BTreeMap::<String, Grown<T>>::deserialize(deserializer)?;
+    Ok(all
+        .into_iter()
+        .map(|(name, grown)| (name, grown.0))
+        .collect())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde::{Deserialize, Serialize};
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Plain {
         a: Vec<u64>,
         b: Option<Vec<i32>>,
+        c: BTreeMap<String, Vec<u8>>,
     }
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -83,15 +101,23 @@ mod tests {
         a: Vec<u64>,
         #[serde(deserialize_with = "super::option")]
         b: Option<Vec<i32>>,
+        #[serde(deserialize_with = "super::named")]
+        c: BTreeMap<String, Vec<u8>>,
     }
 
     #[test]
     fn the_encoding_is_that_of_plain_vectors() {
         for b in [None, Some(vec![-3, 4])] {
-            let (a, c) = (vec![1, 300], b.clone());
-            let bytes = postcard::to_stdvec(&Plain { a: a.clone(), b }).unwrap();
+            let a = vec![1, 300];
+            let c = BTreeMap::from([("x".to_owned(), vec![7, 255]), (String::new(), vec![])]);
+            let plain = Plain {
+                a: a.clone(),
+                b: b.clone(),
+                c: c.clone(),
+            };
+            let bytes = postcard::to_stdvec(&plain).unwrap();
             let grown: Own = postcard::from_bytes(&bytes).unwrap();
-            assert_eq!(grown, Own { a, b: c });
+            assert_eq!(grown, Own { a, b, c });
             assert_eq!(postcard::to_stdvec(&grown).unwrap(), bytes);
         }
     }

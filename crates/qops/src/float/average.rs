@@ -35,7 +35,7 @@ use crate::spec::{PoolSpec, argument};
 /// rank, a rank error outside 3 to 5.
 #[doc(alias = "avg_pool2d")]
 pub fn avg_pool(x: &Tensor, spec: &PoolSpec) -> Result<Tensor> {
-    let boxes = fixed("avg_pool", x.shape(), spec)?;
+    let boxes = fixed("avg_pool", x.shape(), spec, None)?;
     boxes.average(x)
 }
 
@@ -44,7 +44,7 @@ pub fn avg_pool(x: &Tensor, spec: &PoolSpec) -> Result<Tensor> {
 /// # Errors
 /// As [`avg_pool`], and [`Error::Tensor`] if `grad` does not have the output's shape.
 pub fn avg_pool_backward(grad: &Tensor, input_shape: &[usize], spec: &PoolSpec) -> Result<Tensor> {
-    fixed("avg_pool_backward", input_shape, spec)?.spread("avg_pool_backward", grad, input_shape)
+    fixed("avg_pool_backward", input_shape, spec, Some(grad))?.spread(grad, input_shape)
 }
 
 /// The mean of windows that divide the input evenly into `output` lengths.
@@ -67,7 +67,7 @@ pub fn avg_pool_backward(grad: &Tensor, input_shape: &[usize], spec: &PoolSpec) 
 /// an axis, a rank error outside 3 to 5.
 #[doc(alias = "adaptive_avg_pool2d")]
 pub fn adaptive_avg_pool(x: &Tensor, output: &[usize]) -> Result<Tensor> {
-    adaptive("adaptive_avg_pool", x.shape(), output)?.average(x)
+    adaptive("adaptive_avg_pool", x.shape(), output, None)?.average(x)
 }
 
 /// The adjoint of [`adaptive_avg_pool`] for an input of `input_shape`.
@@ -78,7 +78,7 @@ pub fn adaptive_avg_pool(x: &Tensor, output: &[usize]) -> Result<Tensor> {
 pub fn adaptive_avg_pool_backward(grad: &Tensor, input_shape: &[usize]) -> Result<Tensor> {
     const NAME: &str = "adaptive_avg_pool_backward";
     check_rank(NAME, grad, 3, 5)?;
-    adaptive(NAME, input_shape, &grad.shape()[2..])?.spread(NAME, grad, input_shape)
+    adaptive(NAME, input_shape, &grad.shape()[2..], Some(grad))?.spread(grad, input_shape)
 }
 
 /// What one output reads along one axis.
@@ -97,7 +97,12 @@ struct Boxes {
     divisor: Option<usize>,
 }
 
-fn fixed(operation: &'static str, shape: &[usize], spec: &PoolSpec) -> Result<Boxes> {
+fn fixed(
+    operation: &'static str,
+    shape: &[usize],
+    spec: &PoolSpec,
+    grad: Option<&Tensor>,
+) -> Result<Boxes> {
     check_shape(operation, shape)?;
     spec.check_spatial(operation, shape.len() - 2)?;
     if spec.dilation != [1; 3] {
@@ -107,6 +112,7 @@ fn fixed(operation: &'static str, shape: &[usize], spec: &PoolSpec) -> Result<Bo
     let input = three(&shape[2..]);
     let output = spec.output(operation, input)?;
     qtensor_core::checked_numel(&[&shape[..2], &output].concat())?;
+    check_grad(operation, shape, output, grad)?;
     let spans = std::array::from_fn(|axis| {
         let (len, padding) = (input[axis], spec.padding[axis]);
         let span = |out: usize| {
@@ -130,7 +136,12 @@ fn fixed(operation: &'static str, shape: &[usize], spec: &PoolSpec) -> Result<Bo
     })
 }
 
-fn adaptive(operation: &'static str, shape: &[usize], output: &[usize]) -> Result<Boxes> {
+fn adaptive(
+    operation: &'static str,
+    shape: &[usize],
+    output: &[usize],
+    grad: Option<&Tensor>,
+) -> Result<Boxes> {
     check_shape(operation, shape)?;
     if output.len() != shape.len() - 2 {
         let expected = format!("{} lengths for shape {shape:?}", shape.len() - 2);
@@ -148,6 +159,7 @@ fn adaptive(operation: &'static str, shape: &[usize], output: &[usize]) -> Resul
     // The windows are listed, so absurd lengths are refused first.
     qtensor_core::checked_numel(&[&shape[..2], output].concat())?;
     let (input, output) = (three(&shape[2..]), three(output));
+    check_grad(operation, shape, output, grad)?;
     let spans = std::array::from_fn(|axis| {
         let (len, outputs) = (input[axis] as u128, output[axis] as u128);
         let span = |out: usize| {
@@ -173,6 +185,26 @@ fn adaptive(operation: &'static str, shape: &[usize], output: &[usize]) -> Resul
 fn listed(shape: &[usize], output: [usize; 3], axis: usize) -> Range<usize> {
     let empty = shape[..2].contains(&0) || output.contains(&0);
     0..if empty { 0 } else { output[axis] }
+}
+
+/// Refuses a gradient of another shape than the output's, before windows are listed that may be many more than it has elements.
+fn check_grad(
+    operation: &'static str,
+    input: &[usize],
+    output: [usize; 3],
+    grad: Option<&Tensor>,
+) -> Result<()> {
+    let expected = [&input[..2], &output[5 - input.len()..]].concat();
+    match grad {
+        Some(grad) if grad.shape() != expected => {
+            Err(Error::Tensor(qtensor_core::Error::ShapeMismatch {
+                operation,
+                expected,
+                actual: grad.shape().to_vec(),
+            }))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_shape(operation: &'static str, shape: &[usize]) -> Result<()> {
@@ -250,20 +282,8 @@ impl Boxes {
         }
     }
 
-    fn spread(
-        &self,
-        operation: &'static str,
-        grad: &Tensor,
-        input_shape: &[usize],
-    ) -> Result<Tensor> {
-        let expected = self.output_shape(input_shape);
-        if grad.shape() != expected {
-            return Err(Error::Tensor(qtensor_core::Error::ShapeMismatch {
-                operation,
-                expected,
-                actual: grad.shape().to_vec(),
-            }));
-        }
+    /// The adjoint of [`average`](Self::average), of a gradient of the output's shape.
+    fn spread(&self, grad: &Tensor, input_shape: &[usize]) -> Result<Tensor> {
         let grad = grad.contiguous();
         let values = grad.as_slice().unwrap_or_default();
         let (from, to) = (self.output_plane(), self.input_plane());
