@@ -10,8 +10,8 @@ use qnn::{
 use qtensor_core::choose_qparams::{DEFAULT_EPS, QuantRange, calculate_qparams};
 use qtensor_core::{DType, Tensor};
 
-use crate::convert::{ConvertOptions, Plan, settle};
 use crate::error::{Error, Result};
+use crate::passes::convert::{ConvertOptions, Plan, settle};
 use crate::report::{Outcome, Report, Row};
 
 /// Which places are int8.

@@ -11,9 +11,9 @@ use qtensor_core::{DType, IntTensor, QTensor, Quantizer, Tensor, container};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::error::{Error, Result};
-use crate::loaders::{restore, restores};
-use crate::swap::put_all;
-use crate::weights::{is_ignored, of_file, to_tensor, weights_error};
+use crate::files::weights::{is_ignored, of_file, to_tensor, weights_error};
+use crate::passes::swap::put_all;
+use crate::tables::loaders::{restore, restores};
 
 /// Loads the integers, scales and zero points of a model that PyTorch quantized into a converted one.
 ///

@@ -12,12 +12,12 @@ use qnn::{Bridge, Erased, Node, Place, State, is_leaf, name_places, walk, walk_m
 use qtensor_core::container::{self, Kind};
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::Calibration;
 use crate::error::{Error, Result};
-use crate::fit::check_fit;
-use crate::loaders::{restore, restores};
-use crate::prepare::is_below;
-use crate::swap::put_all;
+use crate::files::calibration::Calibration;
+use crate::files::fit::check_fit;
+use crate::passes::prepare::is_below;
+use crate::passes::swap::put_all;
+use crate::tables::loaders::{restore, restores};
 
 /// One node of a saved model.
 #[derive(Serialize, Deserialize)]

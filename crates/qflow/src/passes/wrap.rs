@@ -9,8 +9,8 @@ use qnn::{
 use qobserve::QuantType;
 
 use crate::error::{Error, Result};
-use crate::mapping::Mapping;
 use crate::spec::{QConfigSpec, propagate_qconfig};
+use crate::tables::mapping::Mapping;
 
 /// Puts a [`QuantWrapper`] around each module that static quantization will convert; returns the places.
 ///

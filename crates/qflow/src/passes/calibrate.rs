@@ -3,10 +3,10 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use qnn::Module;
 
-use crate::convert::convert;
 use crate::error::{Error, Result};
-use crate::fuse::fuse_all;
-use crate::prepare::prepare;
+use crate::passes::convert::convert;
+use crate::passes::fuse::fuse_all;
+use crate::passes::prepare::prepare;
 use crate::report::Report;
 use crate::spec::QConfigSpec;
 

@@ -3,7 +3,7 @@
 use qnn::{Erased, Identity, Node, erase};
 
 use crate::error::{Error, Result};
-use crate::patterns::{Pattern, Purpose, patterns};
+use crate::tables::patterns::{Pattern, Purpose, patterns};
 
 /// How a chain of modules is fused: see [`get_fuser_method`].
 pub struct FuserMethod(Pattern);

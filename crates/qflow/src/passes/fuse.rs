@@ -9,8 +9,8 @@ use qnn::{Erased, Flow, Identity, Module, Node, erase, is_leaf, name_places, pat
 
 use crate::error::{Error, Result};
 use crate::hooks;
-use crate::patterns::{Pattern, Purpose, patterns};
-use crate::swap::put_all;
+use crate::passes::swap::put_all;
+use crate::tables::patterns::{Pattern, Purpose, patterns};
 
 /// Fuses chains of places given by their dotted names, first to last.
 ///

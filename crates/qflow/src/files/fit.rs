@@ -6,7 +6,7 @@ use std::mem::discriminant;
 use qnn::{Entry, Node, State, join};
 
 use crate::error::{Error, Result};
-use crate::loaders::restores;
+use crate::tables::loaders::restores;
 
 /// Refuses a module from a file that is not this node, float or converted.
 pub(crate) fn check_fit(

@@ -9,7 +9,9 @@ use qnn::{Node, Place, Prepared, walk, walk_mut};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::observers::{check_observer_states, get_observer_state_dict, load_observer_state_dict};
+use crate::files::observers::{
+    check_observer_states, get_observer_state_dict, load_observer_state_dict,
+};
 
 /// One prepared place.
 #[derive(PartialEq, Serialize, Deserialize)]

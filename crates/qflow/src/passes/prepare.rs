@@ -6,9 +6,9 @@ use qnn::{Erased, Node, Prepared, is_leaf, name_places, walk, walk_mut};
 use qobserve::QConfig;
 
 use crate::error::Result;
-use crate::mapping::Mapping;
+use crate::passes::swap::put_all;
 use crate::spec::{QConfigSpec, propagate_qconfig, resolve_qconfig};
-use crate::swap::put_all;
+use crate::tables::mapping::Mapping;
 
 /// Attaches observers, so that the forward passes that follow are calibration.
 ///

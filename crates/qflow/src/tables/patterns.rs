@@ -12,7 +12,7 @@ use qnn::{
 };
 
 use crate::error::{Error, Result};
-use crate::mapping::short_name;
+use crate::tables::mapping::short_name;
 
 type Fuse = Box<dyn Fn(&[&dyn Node]) -> Result<Option<Erased>> + Send + Sync>;
 

@@ -3,9 +3,9 @@
 use qnn::{Node, walk_mut};
 use qobserve::QuantType;
 
-use crate::convert::convert_dynamic;
 use crate::error::{Error, Result};
-use crate::prepare::prepare;
+use crate::passes::convert::convert_dynamic;
+use crate::passes::prepare::prepare;
 use crate::report::Report;
 use crate::spec::{QConfigSpec, propagate_qconfig};
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use qnn::{Erased, Identity, Node, State, erase, is_leaf, name_places, walk, walk_mut};
 
-use crate::convert::{ConvertOptions, Plan};
 use crate::error::{Error, Result};
-use crate::prepare::is_below;
+use crate::passes::convert::{ConvertOptions, Plan};
+use crate::passes::prepare::is_below;
+use crate::passes::swap::put_all;
 use crate::report::Report;
-use crate::swap::put_all;
 
 /// Converts a calibrated or trained model into `fresh`, a newly made model of the same structure; `model` stays as it
 /// is and can be trained on.

@@ -5,14 +5,14 @@ use qgrad::optim::{CosineLr, Sgd};
 use qnn::{Module, Value};
 use qobserve::QConfig;
 
-use crate::convert::convert;
 use crate::error::{Error, Result};
-use crate::fuse::fuse_watched;
-use crate::patterns::Purpose;
-use crate::qat::prepare_qat;
+use crate::passes::convert::convert;
+use crate::passes::fuse::fuse_watched;
 use crate::report::Report;
 use crate::spec::QConfigSpec;
-use crate::train::{TrainOptions, epochs};
+use crate::tables::patterns::Purpose;
+use crate::training::qat::prepare_qat;
+use crate::training::train::{TrainOptions, epochs};
 
 /// How [`quantize_qat_with`] quantizes and trains.
 pub struct QatOptions {

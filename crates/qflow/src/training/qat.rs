@@ -10,10 +10,10 @@ use qnn::{
 use qobserve::{ObserverFactory, QConfig, QuantType};
 
 use crate::error::Result;
-use crate::mapping::Mapping;
-use crate::prepare::{prepare_with, put_customs};
+use crate::passes::prepare::{prepare_with, put_customs};
+use crate::passes::swap::put_all;
 use crate::spec::{QConfigSpec, resolve_qconfig};
-use crate::swap::put_all;
+use crate::tables::mapping::Mapping;
 
 type Swap = Box<dyn Fn(&dyn Node, &ObserverFactory) -> Option<Erased> + Send + Sync>;
 

@@ -7,10 +7,10 @@ use qnn::{Erased, Node, Place, Prepared, is_leaf, name_places, walk, walk_mut};
 use qtensor_core::Quantizer;
 
 use crate::error::{Error, Result};
-use crate::mapping::{Mapping, Target};
-use crate::prepare::is_below;
+use crate::passes::prepare::is_below;
+use crate::passes::swap::put_all;
 use crate::report::{Outcome, Report, Row};
-use crate::swap::put_all;
+use crate::tables::mapping::{Mapping, Target};
 
 /// What [`convert_with`] does besides the default.
 #[derive(Default)]
