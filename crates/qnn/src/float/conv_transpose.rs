@@ -62,7 +62,7 @@ impl<const D: usize> ConvTranspose<D> {
     /// A transposed convolution with drawn parameters.
     ///
     /// # Errors
-    /// [`Error::Config`] for sizes that contradict each other.
+    /// [`Config`](crate::Error::Config) for sizes that contradict each other.
     pub fn new(config: ConvTransposeConfig<D>) -> Result<ConvTranspose<D>> {
         config.validate(Self::KIND)?;
         // PyTorch takes the product of the second dimension and the kernel for the fan-in here too.
@@ -74,7 +74,7 @@ impl<const D: usize> ConvTranspose<D> {
     /// A transposed convolution with given parameters, the weight `(C_in, C_out / groups, kernel…)`.
     ///
     /// # Errors
-    /// [`Error::Config`] or [`Error::StateShape`] if weight, bias and geometry contradict each other.
+    /// [`Config`](crate::Error::Config) or [`StateShape`](crate::Error::StateShape) if weight, bias and geometry contradict each other.
     pub fn from_parts(
         weight: Tensor,
         bias: Option<Tensor>,
