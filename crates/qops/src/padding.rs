@@ -43,7 +43,7 @@ pub(crate) fn padded_indices(
     for (len, &(before, after)) in result.iter_mut().zip(padding) {
         *len = len.saturating_add(before).saturating_add(after);
     }
-    qtensor_core::checked_numel(&result)?;
+    qtensor_core::checked_lengths(operation, &result)?;
     let mut dims = Vec::new();
     for (dim, (&len, &(before, after))) in shape.iter().zip(padding).enumerate() {
         if (before, after) == (0, 0) {

@@ -102,7 +102,7 @@ pub(crate) fn axes(shape: &[usize], to: ResizeTo<'_>, mode: Interpolation) -> Re
         .skip(2)
         .zip(&axes)
         .for_each(|(len, axis)| *len = axis.output);
-    qtensor_core::checked_numel(&result)?;
+    qtensor_core::checked_lengths(operation, &result)?;
     Ok(axes)
 }
 

@@ -94,6 +94,7 @@ pub(crate) fn interleaved(shape: &[usize], groups: usize) -> Result<Vec<usize>> 
         let expected = format!("a divisor of {channels} channels");
         return Err(argument(operation, "groups", expected, groups));
     }
+    qtensor_core::checked_lengths(operation, shape)?;
     let each = channels / groups;
     Ok((0..channels)
         .map(|to| to % groups * each + to / groups)

@@ -6,6 +6,12 @@ mod decode;
 use common::Rng;
 use decode::{Call, check};
 
+/// Bytes that the fuzz target once failed on.
+const FOUND: &[&[u8]] = &[
+    b"\xff\xff\xff\xed\xff\xff\xff\xfa\xd0\x6f\x8f\x27\xf9\xfc\xa0\x50\xbf\x08\x08",
+    b"\x40\x03\xc9\x8a\x62\xbb\xbb\x87\x62\x87\x87\x87\x87\x2f\xc1\x8f",
+];
+
 /// Most bytes name a call that is answered, and many one that is compared; otherwise this would test nothing.
 #[test]
 fn random_bytes_are_calls_with_an_answer() {
@@ -21,6 +27,23 @@ fn random_bytes_are_calls_with_an_answer() {
         }] += 1;
     }
     let [computed, compared, refused, large] = seen;
-    assert!(computed > 8000 && compared > 2000, "{seen:?}");
+    assert!(computed > 6000 && compared > 3000, "{seen:?}");
     assert!(refused > 4000 && large < 2000, "{seen:?}");
+}
+
+/// What once failed, and calls near to it.
+#[test]
+fn findings_stay_repaired() {
+    let mut rng = Rng::new(48);
+    for found in FOUND {
+        check(found);
+        for _ in 0..2000 {
+            let mut bytes = found.to_vec();
+            for _ in 0..rng.int(1, 3) {
+                let at = rng.below(bytes.len() as u64) as usize;
+                bytes[at] = rng.int(0, 255) as u8;
+            }
+            check(&bytes);
+        }
+    }
 }

@@ -2,13 +2,13 @@
 
 mod common;
 
-use common::quantized;
+use common::quantized as integers;
 use qops::float::{
-    adaptive_avg_pool_backward, avg_pool_backward, conv, conv_weight_gradient, slice_backward,
-    softmax,
+    adaptive_avg_pool_backward, avg_pool_backward, channel_shuffle, conv, conv_weight_gradient,
+    interpolate, pad_with, slice_backward, softmax,
 };
-use qops::quantized::{Activation, OutQParams, PackedConv, max_pool, relu, relu6};
-use qops::{ConvSpec, PoolSpec};
+use qops::quantized::{self, Activation, OutQParams, PackedConv, max_pool, relu, relu6};
+use qops::{ConvSpec, Interpolation, PadMode, PoolSpec, ResizeTo};
 use qtensor_core::{DType, Tensor};
 
 #[test]
@@ -42,7 +42,7 @@ fn convolutions_of_no_images_take_no_memory() {
 #[test]
 fn wide_integers_are_refused_before_anything_is_computed() {
     for zero_point in [i32::MIN, 0, i32::MAX] {
-        let x = quantized(&[1, 2], &[2], DType::QInt32, 0.5, zero_point);
+        let x = integers(&[1, 2], &[2], DType::QInt32, 0.5, zero_point);
         assert!(relu(&x).is_err() && relu6(&x).is_err());
     }
 }
@@ -50,7 +50,7 @@ fn wide_integers_are_refused_before_anything_is_computed() {
 /// In `ceil_mode` a window may be larger than the padded input, by less than a stride.
 #[test]
 fn a_window_hangs_over_the_end_of_a_short_input() {
-    let x = quantized(&[1, 2, 4, 3, 5, 5], &[3, 1, 2], DType::QUInt8, 1.0, 0);
+    let x = integers(&[1, 2, 4, 3, 5, 5], &[3, 1, 2], DType::QUInt8, 1.0, 0);
     let mut spec = PoolSpec::new(&[4], &[3], &[0]).unwrap();
     spec.ceil_mode = true;
     let y = max_pool(&x, &spec).unwrap();
@@ -74,11 +74,34 @@ fn gradients_of_other_shapes_are_refused_before_windows_are_listed() {
 #[test]
 fn convolutions_of_padding_take_no_memory_for_it() {
     let (far, out) = (1 << 39, OutQParams::new(1.0, 0));
-    let x = quantized(&[3], &[1, 1, 1], DType::QUInt8, 1.0, 0);
-    let w = quantized(&[1, 2, 3], &[1, 1, 3], DType::QInt8, 1.0, 0);
+    let x = integers(&[3], &[1, 1, 1], DType::QUInt8, 1.0, 0);
+    let w = integers(&[1, 2, 3], &[1, 1, 3], DType::QInt8, 1.0, 0);
     let spec = ConvSpec::new(&[far], &[far], &[1], 1).unwrap();
     let conv = PackedConv::new(&w, None, &spec).unwrap();
     if let Ok(y) = conv.run(&x, out, Activation::None) {
         assert_eq!(common::ints(&y), [0, 3]);
     }
+}
+
+/// A tensor without elements may have any lengths; lists of their indices are made of moderate ones alone.
+#[test]
+fn lists_of_indices_are_bounded_where_no_elements_bound_them() {
+    let x = Tensor::<f32>::zeros(&[1, 2, 0, 4]).unwrap();
+    let far = 1 << 40;
+    assert!(x.repeat(&[1, far, 1, 1]).is_err());
+    let still_none = x.repeat(&[1, 9, far, 1]).unwrap();
+    assert_eq!(still_none.shape(), [1, 18, 0, 4]);
+    assert_eq!(x.repeat(&[1, 9, 2, 1]).unwrap().shape(), [1, 18, 0, 4]);
+    assert!(x.chunk(2, far).is_err());
+    assert_eq!(x.chunk(2, 3).unwrap().len(), 3);
+    let long = x.expand(&[far, 2, 0, 4]).unwrap();
+    assert!(long.flip(&[0]).is_err());
+    let sides = [(0, 0), (far, 0), (0, 0), (0, 0)];
+    assert!(pad_with(&x, &sides, PadMode::Replicate).is_err());
+    let q = integers(&[1], &[1, 1], DType::QUInt8, 1.0, 0);
+    assert!(quantized::pad(&q, &[(1 << 34, 0), (1 << 34, 0)], 0.0).is_err());
+    let none = Tensor::zeros(&[0, 2, 3, 4]).unwrap();
+    assert!(interpolate(&none, ResizeTo::Size(&[far, 1]), Interpolation::Nearest).is_err());
+    let wide = Tensor::<f32>::zeros(&[0, 1 << 40]).unwrap();
+    assert!(channel_shuffle(&wide, 2).is_err());
 }

@@ -428,6 +428,23 @@ pub fn checked_numel(shape: &[usize]) -> Result<usize> {
     }
 }
 
+/// As [`checked_numel`], for operations that list the indices of dimensions.
+///
+/// Elements bound the lists of a tensor that has any. Without elements no dimension may be longer than 2^24.
+///
+/// # Errors
+/// As [`checked_numel`]; [`Error::TooLarge`] for such a dimension.
+pub fn checked_lengths(operation: &'static str, shape: &[usize]) -> Result<usize> {
+    let numel = checked_numel(shape)?;
+    if numel == 0 && shape.iter().any(|&n| n > 1 << 24) {
+        return Err(Error::TooLarge {
+            operation,
+            shape: shape.to_vec(),
+        });
+    }
+    Ok(numel)
+}
+
 /// Dimensions from slowest to fastest for channels-last: 0, 2, 3, …, 1.
 fn channels_last_order(shape: &[usize]) -> Result<Dims> {
     if shape.len() < 3 {

@@ -28,7 +28,7 @@ pub use dtype::{DType, QScheme};
 pub use error::{Error, Result};
 pub use indexing::Index;
 pub use int_tensor::IntTensor;
-pub use layout::{Dims, Layout, MAX_RANK, MemoryFormat, checked_numel};
+pub use layout::{Dims, Layout, MAX_RANK, MemoryFormat, checked_lengths, checked_numel};
 pub use make::{
     choose_qparams_per_tensor, dequantize_all, empty_per_channel_affine_quantized,
     make_per_channel_quantized_tensor, make_per_tensor_quantized_tensor, quantize_per_tensor_all,

@@ -6,6 +6,9 @@ use crate::layout::Layout;
 use crate::qtensor::QTensor;
 use crate::tensor::{Element, Tensor};
 
+/// The most pieces that a dimension of length 0 is cut into.
+const MOST_EMPTY: usize = 1 << 16;
+
 macro_rules! pieces {
     ([$($generics:tt)*] $tensor:ty) => {
         impl $($generics)* $tensor {
@@ -50,7 +53,8 @@ macro_rules! pieces {
             /// 0 gives `chunks` pieces without elements.
             ///
             /// # Errors
-            /// [`Error::NoSuchDim`]; [`Error::InvalidStep`] for 0 chunks.
+            /// [`Error::NoSuchDim`]; [`Error::InvalidStep`] for 0 chunks; [`Error::TooLarge`] for more than 2^16 pieces
+            /// without elements.
             pub fn chunk(&self, dim: usize, chunks: usize) -> Result<Vec<Self>> {
                 self.split_sizes(dim, &chunk_sizes(self.layout(), dim, chunks)?)
             }
@@ -134,6 +138,10 @@ fn chunk_sizes(layout: &Layout, dim: usize, chunks: usize) -> Result<Vec<usize>>
         return Err(no_step("chunk", dim));
     }
     match layout.shape()[dim] {
+        0 if chunks > MOST_EMPTY => Err(Error::TooLarge {
+            operation: "chunk",
+            shape: vec![chunks],
+        }),
         0 => Ok(vec![0; chunks]),
         len => even_sizes(layout, dim, len.div_ceil(chunks)),
     }

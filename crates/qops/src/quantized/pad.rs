@@ -38,6 +38,11 @@ pub fn pad(x: &QTensor, padding: &[(usize, usize)], value: f32) -> Result<QTenso
             format!("({before}, {after})"),
         ));
     }
+    let ends = x.shape().iter().zip(padding);
+    let result: Vec<usize> = ends
+        .map(|(len, (before, after))| len.saturating_add(*before).saturating_add(*after))
+        .collect();
+    qtensor_core::checked_numel(&result)?;
     in_memory_order(x, padding, |x, padding| {
         padding
             .iter()

@@ -7,6 +7,7 @@
 mod float;
 mod int8;
 mod layers;
+mod moves;
 mod naive;
 
 use qops::quantized::{Activation, OutQParams};
@@ -41,10 +42,10 @@ impl<T, E> From<Result<T, E>> for Call {
 /// If an operation gives a wrong result.
 pub fn check(bytes: &[u8]) -> Call {
     let mut numbers = Numbers(bytes);
-    if numbers.byte().is_multiple_of(3) {
-        float::check(&mut numbers)
-    } else {
-        int8::check(&mut numbers)
+    match numbers.byte() % 6 {
+        0 | 3 => float::check(&mut numbers),
+        2 => moves::check(&mut numbers),
+        _ => int8::check(&mut numbers),
     }
 }
 
@@ -233,6 +234,7 @@ impl Numbers<'_> {
 
     /// An activation, mostly quantized per tensor, in some layout.
     pub fn qtensor(&mut self, shape: &[usize], dtype: DType) -> Option<QTensor> {
+        moderate(shape)?;
         let per_channel = self.one_in(32);
         let quantizer = if per_channel {
             let axis = self.within(0, shape.len());
@@ -262,6 +264,7 @@ impl Numbers<'_> {
             let dtype = self.dtype();
             return self.qtensor(shape, dtype);
         }
+        moderate(shape)?;
         let channels = shape.first().copied().unwrap_or(1);
         let quantizer = if self.one_in(3) {
             Quantizer::per_tensor(self.scale(), 0)
@@ -324,6 +327,11 @@ fn count(shape: &[usize]) -> Option<usize> {
     let product = |all: usize, &n: &usize| all.checked_mul(n);
     let count = shape.iter().try_fold(1, product)?;
     (count <= MOST).then_some(count)
+}
+
+/// `None` for a dimension that has more channels than there may be elements, as only a tensor without elements can have.
+fn moderate(shape: &[usize]) -> Option<()> {
+    shape.iter().all(|&n| n <= MOST).then_some(())
 }
 
 /// Whether a result of that shape would be so large that making it is no test; beyond all memory it is an error again.

@@ -3,6 +3,7 @@
 
 use super::QTensor;
 use crate::error::Result;
+use crate::layout::checked_lengths;
 use crate::tensor::{check_flip, leading_ones, repeated};
 
 impl QTensor {
@@ -18,9 +19,11 @@ impl QTensor {
     /// Mirrored along each of `dims`; see [`Tensor::flip`](crate::Tensor::flip).
     ///
     /// # Errors
-    /// [`NoSuchDim`](crate::Error::NoSuchDim), [`RepeatedDim`](crate::Error::RepeatedDim).
+    /// [`NoSuchDim`](crate::Error::NoSuchDim), [`RepeatedDim`](crate::Error::RepeatedDim),
+    /// [`TooLarge`](crate::Error::TooLarge).
     pub fn flip(&self, dims: &[usize]) -> Result<QTensor> {
         check_flip(self.shape(), dims)?;
+        checked_lengths("flip", self.shape())?;
         dims.iter().try_fold(self.clone(), |t, &dim| {
             let backwards: Vec<usize> = (0..t.shape()[dim]).rev().collect();
             t.gathered("flip", dim, &backwards)

@@ -2,7 +2,7 @@
 
 use super::{Element, Tensor};
 use crate::error::{Error, Result};
-use crate::layout::{MemoryFormat, checked_numel};
+use crate::layout::{MemoryFormat, checked_lengths, checked_numel};
 
 impl<T: Element> Tensor<T> {
     /// The slices at `indices` along `dim`, in that order; an index may come several times.
@@ -63,9 +63,11 @@ impl<T: Element> Tensor<T> {
     /// Mirrored along each of `dims`: index `i` becomes `length − 1 − i`. A copy.
     ///
     /// # Errors
-    /// [`Error::NoSuchDim`]; [`Error::RepeatedDim`] if a dimension comes twice.
+    /// [`Error::NoSuchDim`]; [`Error::RepeatedDim`] if a dimension comes twice; [`Error::TooLarge`] as
+    /// [`checked_lengths`].
     pub fn flip(&self, dims: &[usize]) -> Result<Tensor<T>> {
         check_flip(self.shape(), dims)?;
+        checked_lengths("flip", self.shape())?;
         dims.iter().try_fold(self.clone(), |t, &dim| {
             let backwards: Vec<usize> = (0..t.shape()[dim]).rev().collect();
             t.gathered("flip", dim, &backwards)
@@ -158,7 +160,7 @@ pub(crate) fn leading_ones(shape: &[usize], times: &[usize]) -> Result<usize> {
     let products = lengths.zip(times).map(|(len, &n)| len.checked_mul(n));
     let result: Option<Vec<usize>> = products.collect();
     match result {
-        Some(result) => checked_numel(&result).map(|_| lead),
+        Some(result) => checked_lengths(operation, &result).map(|_| lead),
         None => Err(Error::TooLarge {
             operation,
             shape: shape.to_vec(),
