@@ -102,6 +102,17 @@ pub enum Error {
         /// Those with such hooks.
         hooked: Vec<String>,
     },
+    /// Hooks on places that conversion takes away.
+    #[error(
+        "convert: {path} becomes one int8 module, in which the hooked places {} are no more; remove their hooks first, or leave \
+         {path} in float", list(.hooked)
+    )]
+    ConvertHooked {
+        /// The place that is converted as one.
+        path: String,
+        /// The places within it that have hooks.
+        hooked: Vec<String>,
+    },
     /// A file for another model.
     #[error("the file is for another model: {}", mismatch(.missing, .unexpected))]
     OtherModel {

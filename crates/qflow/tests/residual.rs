@@ -6,7 +6,7 @@ use common::batch;
 use qflow::accuracy::{Bound, Measure, correct_bias, quantize_within, rank_sensitivity};
 use qflow::{
     ConvertOptions, Error, QConfig, calibrate, convert, convert_into, convert_with, from_bytes,
-    prepare, prepare_qat, quantize, quantize_dynamic, to_bytes,
+    prepare, prepare_qat, quantize, quantize_dynamic, register_forward_hook, to_bytes,
 };
 use qnn::intrinsic::{self, ConvAdd2d, ConvAddReLU2d, quantized};
 use qnn::{
@@ -237,4 +237,29 @@ fn mistakes_name_the_module() {
     assert_eq!(float_sum.kind(), "ConvAddReLU1d");
     assert!(qflow::get_default_qconfig_propagation_list().contains("ConvAddReLU2d"));
     assert!(qflow::get_default_qconfig_propagation_list().contains("ConvAdd2d"));
+}
+
+#[test]
+fn hooks_within_are_refused_and_those_of_the_place_stay() {
+    let mut net = Residual::new();
+    prepare(&mut net, QConfig::x86()).unwrap();
+    calibrate(&net, [batch(1, &SHAPE)]).unwrap();
+    let inner = register_forward_hook(&mut net, "second.0", |_, _, _| Ok(None)).unwrap();
+    let error = convert(&mut net).unwrap_err();
+    assert!(
+        matches!(&error, Error::ConvertHooked { path, .. } if path == "second"),
+        "{error}"
+    );
+    assert!(error.to_string().contains("second.0"), "{error}");
+    inner.remove();
+    let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let seen = calls.clone();
+    register_forward_hook(&mut net, "second", move |_, _, _| {
+        seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(None)
+    })
+    .unwrap();
+    convert(&mut net).unwrap();
+    net.forward(&batch(1, &SHAPE)).unwrap();
+    assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 1);
 }

@@ -7,6 +7,7 @@ use qnn::{Erased, Node, Place, Prepared, is_leaf, name_places, walk, walk_mut};
 use qtensor_core::Quantizer;
 
 use crate::error::{Error, Result};
+use crate::hooks;
 use crate::passes::prepare::is_below;
 use crate::passes::swap::put_all;
 use crate::report::{Outcome, Report, Row};
@@ -59,7 +60,8 @@ impl ConvertOptions {
 ///
 /// # Errors
 /// [`Error::NotPrepared`]; [`Error::Uncalibrated`] with the places that no calibration batch reached; the
-/// error of a module that cannot be converted, with its place.
+/// error of a module that cannot be converted, with its place; [`Error::ConvertHooked`] for hooks within a module that is
+/// converted as one.
 pub fn convert(model: &mut dyn Node) -> Result<Report> {
     convert_with(model, &ConvertOptions::default())
 }
@@ -161,7 +163,23 @@ impl Plan {
                     .map_err(|e| e.at(path, node.kind()));
             }
         });
-        result.map(|()| plan)
+        result?;
+        plan.refuse_hooked(model)?;
+        Ok(plan)
+    }
+
+    /// Hooks on places within a module that is converted as one would have nothing to see.
+    fn refuse_hooked(&self, model: &dyn Node) -> Result<()> {
+        let (before, after) = hooks::watched(model);
+        for path in &self.composites {
+            let hooked = before.union(&after).filter(|name| is_below(name, path));
+            let hooked: Vec<String> = hooked.cloned().collect();
+            if !hooked.is_empty() {
+                let path = path.clone();
+                return Err(Error::ConvertHooked { path, hooked });
+            }
+        }
+        Ok(())
     }
 
     fn add(&mut self, path: &str, place: &dyn Place, options: &ConvertOptions) -> Result<()> {
