@@ -126,18 +126,26 @@ impl Serialize for Tensor {
     }
 }
 
-impl<'de> Deserialize<'de> for Tensor {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Tensor, D::Error> {
-        let record = FloatRecord::deserialize(deserializer)?;
+impl TryFrom<FloatRecord<'_>> for Tensor {
+    type Error = Error;
+
+    fn try_from(record: FloatRecord<'_>) -> Result<Tensor> {
         let (words, rest) = record.data.as_chunks::<4>();
         if !rest.is_empty() {
-            return Err(D::Error::custom(format!(
-                "{} bytes are no whole number of float32",
-                record.data.len()
+            let bytes = record.data.len();
+            return Err(Error::Malformed(format!(
+                "{bytes} bytes are no whole number of float32"
             )));
         }
         let values = words.iter().map(|w| f32::from_le_bytes(*w)).collect();
-        Tensor::from_vec(values, &record.shape).map_err(D::Error::custom)
+        Tensor::from_vec(values, &record.shape)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tensor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Tensor, D::Error> {
+        let record = FloatRecord::deserialize(deserializer)?;
+        record.try_into().map_err(D::Error::custom)
     }
 }
 
@@ -153,14 +161,21 @@ impl Serialize for QTensor {
     }
 }
 
+impl TryFrom<QRecord<'_>> for QTensor {
+    type Error = Error;
+
+    fn try_from(record: QRecord<'_>) -> Result<QTensor> {
+        let ints = IntTensor::from_bytes(&record.data, &record.shape, record.dtype)?;
+        QTensor::from_parts(ints, record.map.into())
+    }
+}
+
 impl<'de> Deserialize<'de> for QTensor {
     fn deserialize<D: Deserializer<'de>>(
         deserializer: D,
     ) -> std::result::Result<QTensor, D::Error> {
         let record = QRecord::deserialize(deserializer)?;
-        let ints = IntTensor::from_bytes(&record.data, &record.shape, record.dtype)
-            .map_err(D::Error::custom)?;
-        QTensor::from_parts(ints, record.map.into()).map_err(D::Error::custom)
+        record.try_into().map_err(D::Error::custom)
     }
 }
 
@@ -187,7 +202,7 @@ fn decode<'a, T: Deserialize<'a>>(kind: Kind, bytes: &'a [u8]) -> Result<T> {
 }
 
 macro_rules! files {
-    ($t:ty, $kind:expr) => {
+    ($t:ty, $record:ty, $kind:expr) => {
         impl $t {
             /// The file's bytes: the envelope of [`container`] around shape, map and data.
             ///
@@ -200,9 +215,10 @@ macro_rules! files {
             /// The reverse of `to_bytes`; any damage is an error.
             ///
             /// # Errors
-            /// Those of [`container::open`], and [`Error::Malformed`].
+            /// Those of [`container::open`]; [`Error::Malformed`]; [`Error::ValueCount`], [`Error::TooLarge`],
+            /// [`Error::Rank`] and those of [`Quantizer::validate`] for shapes, data and maps that do not fit each other.
             pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-                decode($kind, bytes)
+                decode::<$record>($kind, bytes)?.try_into()
             }
 
             /// Writes the tensor to a file, atomically.
@@ -223,5 +239,5 @@ macro_rules! files {
         }
     };
 }
-files!(Tensor, Kind::Tensor);
-files!(QTensor, Kind::QTensor);
+files!(Tensor, FloatRecord<'_>, Kind::Tensor);
+files!(QTensor, QRecord<'_>, Kind::QTensor);

@@ -47,6 +47,9 @@ fn shapes_multiply_to_the_amount_of_data_without_overflow() {
         let file = tensor(shape, &[7.0, 8.0]);
         assert!(Tensor::from_bytes(&file).is_err(), "{shape:?}");
     }
+    let error = Tensor::from_bytes(&tensor(&[3], &[7.0, 8.0])).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains('3') && text.contains('2'), "{text}");
 }
 
 #[test]

@@ -212,6 +212,27 @@ proptest! {
     }
 
     #[test]
+    fn swapped_dimensions_and_views_without_copies(
+        shape in shape(1), kind in 0usize..5, axis in 0usize..4, a in 0usize..4, b in 0usize..4
+    ) {
+        let c = case(&shape, kind, axis);
+        let (a, b) = (a % shape.len(), b % shape.len());
+        let swapped = |m: &Model| {
+            let mut turned = m.shape.clone();
+            turned.swap(a, b);
+            vec![m.gather(turned, |to| { let mut from = to.to_vec(); from.swap(a, b); from })]
+        };
+        compare!(c, false, swapped, t => Ok(vec![t.transpose(a, b)?]));
+        let mut split = shape.clone();
+        split.insert(a, 1);
+        let apart = |m: &Model| vec![Model { shape: split.clone(), values: m.values.clone() }];
+        compare!(c, false, apart, t => Ok(vec![t.contiguous().view(&split)?]));
+        let flat = [shape.iter().product::<usize>()];
+        let merged = |m: &Model| vec![Model { shape: flat.to_vec(), values: m.values.clone() }];
+        compare!(c, true, merged, t => Ok(vec![t.contiguous().view(&flat)?]));
+    }
+
+    #[test]
     fn gathered_copies_hold_the_chosen_elements(
         shape in shape(1), kind in 0usize..5, axis in 0usize..4, dim in 0usize..4,
         picks in prop::collection::vec(0usize..9, 0..6), times in prop::collection::vec(0usize..3, 0..6)
