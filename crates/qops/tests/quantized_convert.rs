@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use qops::Error;
 use qops::quantized::*;
-use qtensor_core::{DType, MemoryFormat, QTensor, Quantizer, Tensor, quantize_with};
+use qtensor_core::{DType, IntTensor, MemoryFormat, QTensor, Quantizer, Tensor, quantize_with};
 
 const SHAPES: [&[usize]; 5] = [&[], &[1], &[5, 7], &[2, 3, 4, 5], &[1, 64, 3, 3]];
 
@@ -252,4 +252,36 @@ fn a_matrix_product_is_the_float_one_requantized() {
         matmul(&a, &b, OutQParams::new(0.1, 0)),
         Err(Error::DTypesDiffer { .. })
     ));
+}
+
+/// The exact sums are zero, and so the results are the roundings alone, which show the order of the terms.
+#[test]
+fn a_matrix_product_does_not_depend_on_the_layout() {
+    let mut rng = Rng::new(13);
+    let operand = |values: &[i32], shape: &[usize], z: i32| {
+        let values = values.iter().map(|&q| q as u8).collect();
+        let ints = IntTensor::U8(Tensor::from_vec(values, shape).unwrap());
+        QTensor::from_parts(ints, Quantizer::per_tensor(0.1, z)).unwrap()
+    };
+    for (m, half, n) in [(1, 17, 1), (3, 5, 6), (1, 20, 5), (17, 33, 9), (40, 65, 50)] {
+        // The second half of each sum is the first one with the sign of `b` turned.
+        let mut a: Vec<i32> = (0..half * m).map(|_| rng.int(0, 255)).collect();
+        let mut b: Vec<i32> = (0..half * n).map(|_| rng.int(1, 255)).collect();
+        a.extend_from_within(..);
+        b.extend(b.clone().iter().map(|q| 256 - q));
+        let a = operand(&a, &[1, 2 * half, m], 77).transpose(1, 2).unwrap();
+        let b = operand(&b, &[1, 2 * half, n], 128);
+        let out = OutQParams::new(1e-5, 128);
+        let want = matmul(&a.contiguous(), &b, out).unwrap();
+        for (a, b) in layouts(&a).iter().zip(layouts(&b)) {
+            assert_eq!(matmul(a, &b, out).unwrap(), want, "{m}x{half}x{n}");
+        }
+        for b in layouts(&b) {
+            assert_eq!(
+                matmul(&a.contiguous(), &b, out).unwrap(),
+                want,
+                "{m}x{half}x{n}"
+            );
+        }
+    }
 }

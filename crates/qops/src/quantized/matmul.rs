@@ -10,7 +10,7 @@ use crate::float;
 /// `a · b` of two activations: both dequantized, multiplied in `f32`, quantized, as PyTorch does it.
 ///
 /// Shapes as [`float::matmul`]. Both operands vary, so there is nothing to pack; layers with constant weights
-/// are [`linear`](super::linear).
+/// are [`linear`](super::linear). The layout of the operands does not change the result.
 ///
 /// # Errors
 /// [`Error::DTypesDiffer`], bad `out` parameters, and those of [`float::matmul`].
@@ -22,6 +22,9 @@ pub fn matmul(a: &QTensor, b: &QTensor, out: OutQParams) -> Result<QTensor> {
             right: b.dtype(),
         });
     }
-    let product = float::matmul(&dequantize(a)?, &dequantize(b)?)?;
+    // The float product reads transposed operands in place and sums them in another order, which shows where
+    // large terms cancel.
+    let (a_rows, b_rows) = (a.contiguous(), b.contiguous());
+    let product = float::matmul(&dequantize(&a_rows)?, &dequantize(&b_rows)?)?;
     quantize(&product, out, a.dtype())
 }
