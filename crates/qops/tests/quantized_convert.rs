@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use qops::Error;
 use qops::quantized::*;
-use qtensor_core::{DType, IntTensor, MemoryFormat, QTensor, Quantizer, Tensor, quantize_with};
+use qtensor_core::{DType, MemoryFormat, QTensor, Quantizer, Tensor, quantize_with};
 
 const SHAPES: [&[usize]; 5] = [&[], &[1], &[5, 7], &[2, 3, 4, 5], &[1, 64, 3, 3]];
 
@@ -258,19 +258,16 @@ fn a_matrix_product_is_the_float_one_requantized() {
 #[test]
 fn a_matrix_product_does_not_depend_on_the_layout() {
     let mut rng = Rng::new(13);
-    let operand = |values: &[i32], shape: &[usize], z: i32| {
-        let values = values.iter().map(|&q| q as u8).collect();
-        let ints = IntTensor::U8(Tensor::from_vec(values, shape).unwrap());
-        QTensor::from_parts(ints, Quantizer::per_tensor(0.1, z)).unwrap()
-    };
     for (m, half, n) in [(1, 17, 1), (3, 5, 6), (1, 20, 5), (17, 33, 9), (40, 65, 50)] {
         // The second half of each sum is the first one with the sign of `b` turned.
         let mut a: Vec<i32> = (0..half * m).map(|_| rng.int(0, 255)).collect();
         let mut b: Vec<i32> = (0..half * n).map(|_| rng.int(1, 255)).collect();
         a.extend_from_within(..);
         b.extend(b.clone().iter().map(|q| 256 - q));
-        let a = operand(&a, &[1, 2 * half, m], 77).transpose(1, 2).unwrap();
-        let b = operand(&b, &[1, 2 * half, n], 128);
+        let a = quantized(&a, &[1, 2 * half, m], DType::QUInt8, 0.1, 77)
+            .transpose(1, 2)
+            .unwrap();
+        let b = quantized(&b, &[1, 2 * half, n], DType::QUInt8, 0.1, 128);
         let out = OutQParams::new(1e-5, 128);
         let want = matmul(&a.contiguous(), &b, out).unwrap();
         for (a, b) in layouts(&a).iter().zip(layouts(&b)) {

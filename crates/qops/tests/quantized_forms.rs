@@ -178,6 +178,13 @@ fn destinations_that_do_not_fit_are_refused_and_left_alone() {
         activation(&mut rng, &[2, 3], DType::QInt8),
         ["quint8", "qint8"],
     );
+    // A zero point that only the wider type can have.
+    let signed = activation(&mut rng, &[2, 3], DType::QInt8);
+    let mut wide = quantized(&[0; 6], &[2, 3], DType::QInt32, 0.5, i32::MAX);
+    for (_, into) in JOINED {
+        let error = into(&[&signed], 0, &mut wide).unwrap_err();
+        assert!(matches!(error, Error::DTypesDiffer { .. }), "{error}");
+    }
     check(
         weights(&mut rng, &[2, 3], true),
         ["per-tensor", "per-channel"],

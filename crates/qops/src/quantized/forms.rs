@@ -13,7 +13,7 @@ use super::bytes::{build_into, natural_format};
 use super::cat::{Join, first_of};
 use super::elementwise::{Pair, add, add_relu, mul, mul_relu};
 use super::params::{Activation, OutQParams};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// [`add`](super::add) with the scale and zero point of `a`.
 ///
@@ -167,6 +167,14 @@ fn joined_out(
 ) -> Result<()> {
     let first = first_of(operation, tensors)?;
     let map = map_of(operation, out)?;
+    // The inputs are requantized before there is anything to write: the map must be one that their type can have.
+    if out.dtype() != first.dtype() {
+        return Err(Error::DTypesDiffer {
+            operation,
+            left: first.dtype(),
+            right: out.dtype(),
+        });
+    }
     // A destination of another rank is refused below, in whatever order.
     let layout = if out.rank() == first.rank() {
         out.layout()
