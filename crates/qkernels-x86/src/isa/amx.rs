@@ -11,6 +11,9 @@
 //! tmm5: tile 1       tmm2            tmm3
 //! ```
 //!
+//! Weights pass by while the activations of a block stay in the first-level cache, so they are loaded by `tileloaddt1`, which
+//! leaves what is there alone.
+//!
 //! The instructions are written in assembly because stable Rust has no intrinsics for them. Tiles are no
 //! registers that a compiler uses, so that they keep what they hold from one piece of assembly to the next.
 #![allow(unsafe_code)]
@@ -290,7 +293,7 @@ impl Tiles {
                     "tilezero tmm0";
                     "lea {tile}, [{a0} + {at}]"
                     "tileloadd tmm4, [{tile} + {step}]"
-                    "tileloadd tmm6, [{b} + {line}]"
+                    "tileloaddt1 tmm6, [{b} + {line}]"
                     "tdpbusd tmm0, tmm4, tmm6";
                     "/* {a1} {panel} {next} */"
                 ),
@@ -299,10 +302,10 @@ impl Tiles {
                     "tilezero tmm1";
                     "lea {tile}, [{a0} + {at}]"
                     "tileloadd tmm4, [{tile} + {step}]"
-                    "tileloadd tmm6, [{b} + {line}]"
+                    "tileloaddt1 tmm6, [{b} + {line}]"
                     "tdpbusd tmm0, tmm4, tmm6"
                     "lea {tile}, [{b} + {panel}]"
-                    "tileloadd tmm7, [{tile} + {line}]"
+                    "tileloaddt1 tmm7, [{tile} + {line}]"
                     "tdpbusd tmm1, tmm4, tmm7";
                     "/* {a1} {next} */"
                 ),
@@ -310,7 +313,7 @@ impl Tiles {
                     "tilezero tmm0"
                     "tilezero tmm2";
                     "lea {tile}, [{a0} + {at}]"
-                    "tileloadd tmm6, [{b} + {line}]"
+                    "tileloaddt1 tmm6, [{b} + {line}]"
                     "tileloadd tmm4, [{tile} + {step}]"
                     "tdpbusd tmm0, tmm4, tmm6"
                     "lea {tile}, [{a1} + {at}]"
@@ -324,11 +327,11 @@ impl Tiles {
                     "tilezero tmm2"
                     "tilezero tmm3";
                     "lea {tile}, [{a0} + {at}]"
-                    "tileloadd tmm6, [{b} + {line}]"
+                    "tileloaddt1 tmm6, [{b} + {line}]"
                     "tileloadd tmm4, [{tile} + {step}]"
                     "tdpbusd tmm0, tmm4, tmm6"
                     "lea {tile}, [{b} + {panel}]"
-                    "tileloadd tmm7, [{tile} + {line}]"
+                    "tileloaddt1 tmm7, [{tile} + {line}]"
                     "tdpbusd tmm1, tmm4, tmm7"
                     "lea {tile}, [{a1} + {at}]"
                     "tileloadd tmm5, [{tile} + {step}]"
@@ -342,11 +345,11 @@ impl Tiles {
                     "tilezero tmm2"
                     "tilezero tmm3";
                     "lea {tile}, [{a0} + {at}]"
-                    "tileloadd tmm6, [{b} + {line}]"
+                    "tileloaddt1 tmm6, [{b} + {line}]"
                     "tileloadd tmm4, [{tile} + {step}]"
                     "tdpbusd tmm0, tmm4, tmm6"
                     "lea {tile}, [{b} + {panel}]"
-                    "tileloadd tmm7, [{tile} + {line}]"
+                    "tileloaddt1 tmm7, [{tile} + {line}]"
                     "tdpbusd tmm1, tmm4, tmm7"
                     "lea {tile}, [{a1} + {at}]"
                     "tileloadd tmm5, [{tile} + {step}]"
