@@ -295,3 +295,16 @@ fn presets_do_not_change_the_files_form() {
         assert_eq!(to_bytes(&again).unwrap(), to_bytes(&net).unwrap(), "{name}");
     }
 }
+
+/// A content that ends early, in an envelope that is sound, is an error that names the place.
+#[test]
+fn errors_inside_of_files_name_the_place() {
+    use qtensor_core::container::{Kind, open, seal};
+    let file = to_bytes(&Net::new()).unwrap();
+    let content = open(Kind::Model, &file).unwrap();
+    let name = b"conv2";
+    let at = content.windows(5).position(|w| w == name).unwrap();
+    let cut = seal(Kind::Model, &content[..at + 40]);
+    let text = from_bytes(&mut Net::new(), &cut).unwrap_err().to_string();
+    assert!(text.contains("conv2") && text.contains("at byte"), "{text}");
+}

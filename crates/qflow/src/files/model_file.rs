@@ -20,7 +20,7 @@ use crate::passes::swap::put_all;
 use crate::tables::loaders::{restore, restores};
 
 /// One node of a saved model.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Record {
     path: String,
     kind: String,
@@ -28,9 +28,39 @@ struct Record {
     config: State,
 }
 
-/// All nodes of a saved model.
-#[derive(Deserialize)]
-struct Records(#[serde(deserialize_with = "qtensor_core::grown::vec")] Vec<Record>);
+/// Decodes the next value; errors name what it was to be, and where in the file's content it begins.
+fn take<'a, T: Deserialize<'a>>(content: &[u8], rest: &mut &'a [u8], what: &str) -> Result<T> {
+    let at = content.len() - rest.len();
+    let (value, behind) = postcard::take_from_bytes(rest)
+        .map_err(|e| malformed(format!("{what}, at byte {at} of {}: {e}", content.len())))?;
+    *rest = behind;
+    Ok(value)
+}
+
+/// All nodes of a saved model, decoded one by one so that errors can name the place, and what is behind them.
+fn records(content: &[u8]) -> Result<(Vec<Record>, &[u8])> {
+    let mut rest = content;
+    let count: usize = take(content, &mut rest, "the number of places")?;
+    // The number is a claim: the vector grows with the records that are there.
+    let mut all = Vec::new();
+    for number in 1..=count {
+        let path: String = take(content, &mut rest, &format!("place {number} of {count}"))?;
+        let kind: String = take(content, &mut rest, &format!("the kind of {path:?}"))?;
+        let state: State = take(content, &mut rest, &format!("{path:?} ({kind})"))?;
+        let config: State = take(
+            content,
+            &mut rest,
+            &format!("the settings of {path:?} ({kind})"),
+        )?;
+        all.push(Record {
+            path,
+            kind,
+            state,
+            config,
+        });
+    }
+    Ok((all, rest))
+}
 
 /// The file's bytes.
 ///
@@ -117,8 +147,7 @@ pub fn load(model: &mut dyn Node, path: impl AsRef<Path>) -> Result<()> {
 /// As [`load`].
 pub fn from_bytes(model: &mut dyn Node, bytes: &[u8]) -> Result<()> {
     let content = container::open(Kind::Model, bytes)?;
-    let (Records(records), rest) =
-        postcard::take_from_bytes(content).map_err(|e| malformed(e.to_string()))?;
+    let (records, rest) = records(content)?;
     let calibration = calibration(rest)?;
     name_places(model);
     unique(&records)?;
