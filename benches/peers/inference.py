@@ -1,11 +1,12 @@
 """Times int8 inference in other libraries, one line for each: the shapes of `cargo xtask bench`.
 
-    python benches/peers/inference.py CASE [THREADS]
+    python benches/peers/inference.py CASE [THREADS] [layers]
 
 CASE is resnet18_bN, resnet50_bN, mobilenet_v2_bN or linear_MxKxN. Needs torch, torchvision, onnx, onnxruntime and
 openvino. Networks have random weights and are quantized by ONNX Runtime (per channel, QDQ), which runs them as OpenVINO
-does; layers are PyTorch's, static and dynamic, on every engine. Prints the median of two seconds of calls in milliseconds;
-for a ratio, run it in turns with the bench on an otherwise idle machine.
+does; layers are PyTorch's, static and dynamic, on every engine. Prints the median and the least of two seconds of calls
+in milliseconds, and for a network with `layers` the least time of each of its layers in OpenVINO. For a ratio, run it in
+turns with the bench on an otherwise idle machine.
 """
 import pathlib
 import statistics
@@ -17,6 +18,7 @@ import torch
 import torchvision
 
 case, threads = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1
+by_layer = "layers" in sys.argv[3:]
 torch.set_num_threads(threads)
 torch.set_grad_enabled(False)
 
@@ -28,7 +30,7 @@ def report(name, call):
         before = time.perf_counter()
         call()
         times.append(time.perf_counter() - before)
-    print(f"{case} {name:24} {statistics.median(times) * 1e3:9.3f} ms", flush=True)
+    print(f"{case} {name:24} {statistics.median(times) * 1e3:9.3f} ms, least {min(times) * 1e3:9.3f} ms", flush=True)
 
 
 def network(name, batch):
@@ -56,10 +58,24 @@ def network(name, batch):
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         session = ort.InferenceSession(int8, options, providers=["CPUExecutionProvider"])
-        settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+        settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": by_layer}
         request = openvino.Core().compile_model(int8, "CPU", settings).create_infer_request()
     report("onnxruntime int8", lambda: session.run(None, {"x": pixels}))
     report("openvino int8", lambda: request.infer({0: pixels}))
+    if by_layer:
+        layers(request, pixels)
+
+
+def layers(request, pixels):
+    least = {}
+    for _ in range(20):
+        request.infer({0: pixels})
+        for layer in request.profiling_info:
+            time_taken = layer.real_time.total_seconds() * 1e3
+            if time_taken > 0:
+                least[layer.node_name] = min(least.get(layer.node_name, time_taken), time_taken)
+    for name, time_taken in least.items():
+        print(f"{time_taken:9.3f} ms {name}")
 
 
 def linear(m, k, n):

@@ -37,15 +37,15 @@ pub use report::{Outcome, Report, Row};
 pub use spec::{
     QConfigSpec, get_default_qat_qconfig_mapping, get_default_qconfig_mapping, propagate_qconfig,
 };
-pub use tables::mapping::{Mapping, Target};
-pub use tables::mappings::{
+pub use tables::defaults::{
     get_default_dynamic_quant_module_mappings, get_default_qat_module_mappings,
     get_default_qconfig_propagation_list, get_default_static_quant_module_mappings,
     get_default_static_quant_reference_module_mappings, get_embedding_static_quant_module_mappings,
     no_observer_set,
 };
-pub use training::qat::{QatMapping, prepare_qat, prepare_qat_with};
-pub use training::qat_flow::{QatOptions, quantize_qat, quantize_qat_with};
+pub use tables::mapping::{Mapping, Target};
+pub use training::prepare_qat::{QatMapping, prepare_qat, prepare_qat_with};
+pub use training::quantize_qat::{QatOptions, quantize_qat, quantize_qat_with};
 pub use training::steps::{PlaceSteps, step_differences};
 pub use training::train::{TrainOptions, fit};
 pub use training::twin::convert_into;

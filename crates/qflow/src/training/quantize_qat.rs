@@ -11,7 +11,7 @@ use crate::passes::fuse::fuse_watched;
 use crate::report::Report;
 use crate::spec::QConfigSpec;
 use crate::tables::patterns::Purpose;
-use crate::training::qat::prepare_qat;
+use crate::training::prepare_qat::prepare_qat;
 use crate::training::train::{TrainOptions, epochs};
 
 /// How [`quantize_qat_with`] quantizes and trains.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use qobserve::QuantType;
 
 use crate::tables::mapping::Mapping;
-use crate::training::qat::QatMapping;
+use crate::training::prepare_qat::QatMapping;
 
 /// The rows of static quantization: observed modules, and the stubs between float and int8.
 pub fn get_default_static_quant_module_mappings() -> Mapping {
