@@ -165,7 +165,9 @@ struct Residual {
 impl Residual {
     fn forward(&self, x: &Value) -> qnn::Result<Value> {
         let x = self.quant.forward(x)?;
-        let y = self.add.add_after(&[&self.conv, &self.norm], &x, &x)?;
+        let y = self
+            .add
+            .add_after(&[&self.conv, &self.norm], &x, x.clone())?;
         self.dequant.forward(&y)
     }
 }

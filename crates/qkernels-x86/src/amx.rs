@@ -177,7 +177,7 @@ pub(crate) fn run<F: Finish>(
     let pieces = ctx.pieces(rows as u64 * (width * depth) as u64, plan::SERIAL_BELOW);
     let serial = |rows: Range<usize>, part: Part<F::Out>| serial(amx, job, x, geometry, rows, part);
     if splits_columns(dense, pieces, rows, geometry.rows[1]) {
-        return by_columns::<F>(pieces, dense.panels(), rows, out, |part| {
+        return by_columns(job.finish, pieces, dense.panels(), rows, out, |part| {
             serial(0..rows, part);
         });
     }

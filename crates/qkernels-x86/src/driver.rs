@@ -94,7 +94,7 @@ pub(crate) fn run<F: Finish>(
     let products = rows as u64 * (width * dense.segments * dense.channels) as u64;
     let pieces = ctx.pieces(products, plan::SERIAL_BELOW);
     if pieces > 1 && rows <= plan::FEW_ROWS && dense.groups == 1 && dense.panels() > 1 {
-        return by_columns::<F>(pieces, dense.panels(), rows, out, |part| {
+        return by_columns(job.finish, pieces, dense.panels(), rows, out, |part| {
             serial(job, input, 0..rows, &fill, part);
         });
     }
@@ -117,6 +117,7 @@ pub(crate) fn run<F: Finish>(
 
 /// Lets every piece compute some of `panels` panels of all rows into memory of its own.
 pub(crate) fn by_columns<F: Finish>(
+    finish: F,
     pieces: usize,
     panels: usize,
     rows: usize,
@@ -142,7 +143,17 @@ pub(crate) fn by_columns<F: Finish>(
     let mut words = COLUMNS.take();
     words.resize(out.len(), 0);
     let columns = &mut bytemuck::cast_slice_mut::<u32, F::Out>(&mut words)[..out.len()];
-    Context::chunks(columns, chunk, piece);
+    let held = finish.reads_output().then_some(&*out);
+    Context::chunks(columns, chunk, |index, part| {
+        if let Some(held) = held {
+            let column = index / rows;
+            let (width, stride) = (held.len() / rows, part.len() / rows);
+            for (part, held) in part.chunks_exact_mut(stride).zip(held.chunks_exact(width)) {
+                part.copy_from_slice(&held[column..column + stride]);
+            }
+        }
+        piece(index, part);
+    });
     put_side_by_side(pieces, columns, chunk, rows, out);
     COLUMNS.set(words);
 }

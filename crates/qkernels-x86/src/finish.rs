@@ -63,7 +63,12 @@ pub(crate) trait Finish: Copy + Sync {
         &[]
     }
 
-    /// Lets `compute` fill the tile at `place`; `out` begins with its first element.
+    /// Whether results are also made of what the output holds before.
+    fn reads_output(&self) -> bool {
+        false
+    }
+
+    /// Lets `compute` fill the tile at `place`, which happens once for each; `out` begins with its first element.
     fn tile(
         self,
         place: Place,

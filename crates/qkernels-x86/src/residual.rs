@@ -20,7 +20,7 @@ use crate::isa::avx512vnni::add::Sum;
 use crate::isa::tile::{Epilogue, Output};
 use crate::isa::{Isa, Work};
 use crate::map::Binary;
-use crate::pack::PackedWeights;
+use crate::pack::{PANEL, PackedWeights};
 use crate::requant::Requant;
 use crate::shape::ConvShape;
 
@@ -29,19 +29,22 @@ const OPERATION: &str = "conv_add";
 /// Rows of a tile that waits in memory between convolution and addition.
 const TILE_ROWS: usize = 12;
 
-/// The results of such a tile, of at most four panels.
+/// The most columns of a tile: four panels.
+const MOST_COLUMNS: usize = 4 * PANEL;
+
+/// The results of such a tile.
 const TILE_BYTES: usize = 1024;
 
 thread_local! {
-    /// The results of convolutions that are added to as a whole.
-    static WHOLE: RefCell<Vec<u8>> = RefCell::default();
+    /// The results of convolutions that are added to as a whole, and what is added to them if their sums take its place.
+    static WHOLE: RefCell<[Vec<u8>; 2]> = RefCell::default();
 }
 
 /// What a convolution's results are added to, and what the sum becomes; see [`conv_add`].
 #[derive(Clone, Copy, Debug)]
 pub struct Residual<'a> {
-    /// Activations in the memory order of the output, which may be longer.
-    pub other: &'a [u8],
+    /// Activations in the memory order of the output, which may be longer; without them, those that the output holds.
+    pub other: Option<&'a [u8]>,
     /// Their scale and zero point.
     pub other_params: (f32, i32),
     /// The scale of the convolution's results; their zero point is that of its `requant`.
@@ -55,7 +58,7 @@ pub struct Residual<'a> {
 /// [`conv`] and then [`add`](crate::add), with the bytes of the two.
 ///
 /// # Errors
-/// Those of the two.
+/// Those of the two; the output is as it was then.
 ///
 /// ```
 /// # use qkernels_x86::{Context, ConvShape, OutputRange, PackedWeights, Requant, Residual, conv_add};
@@ -68,10 +71,15 @@ pub struct Residual<'a> {
 /// let requant = Requant::new(&weights, &[0], &[0.25], 0, range)?;
 /// let other = [10, 20, 30];
 /// let residual =
-///     Residual { other: &other, other_params: (1.0, 0), conv_scale: 1.0, inv_scale: 1.0, range };
+///     Residual { other: Some(&other), other_params: (1.0, 0), conv_scale: 1.0, inv_scale: 1.0, range };
 /// let mut out = [0; 3];
 /// conv_add(&Context::new()?, &[1, 3, 4], &shape, &weights, &requant, &residual, &mut out)?;
 /// assert_eq!(out, [10, 22, 32]); // 0.5 and 1.5 are rounded before they are added
+///
+/// let mut sums = other;
+/// let residual = Residual { other: None, ..residual };
+/// conv_add(&Context::new()?, &[1, 3, 4], &shape, &weights, &requant, &residual, &mut sums)?;
+/// assert_eq!(sums, out);
 /// # Ok::<(), qkernels_x86::Error>(())
 /// ```
 #[doc(alias = "conv2d_add")]
@@ -88,7 +96,9 @@ pub fn conv_add(
     let conv_params = (residual.conv_scale, requant.range().zero_point);
     check_range(OPERATION, residual.range)?;
     check_zero_point(OPERATION, residual.other_params.1)?;
-    at_least(OPERATION, "other", out.len(), residual.other.len())?;
+    if let Some(other) = residual.other {
+        at_least(OPERATION, "other", out.len(), other.len())?;
+    }
     let added = Added {
         isa: ctx.isa,
         requant,
@@ -105,7 +115,7 @@ pub fn conv_add(
         return Ok(());
     }
     // Kernels that do not compute tile by tile, in the order of the output.
-    let mut whole = WHOLE.take();
+    let [mut whole, mut held] = WHOLE.take();
     whole.resize(out.len(), 0);
     conv(ctx, x, shape, weights, requant, &mut whole)?;
     let Residual {
@@ -115,6 +125,11 @@ pub fn conv_add(
         other,
         ..
     } = *residual;
+    let other = other.unwrap_or_else(|| {
+        held.clear();
+        held.extend_from_slice(out);
+        &held
+    });
     add(
         ctx,
         &whole,
@@ -125,7 +140,7 @@ pub fn conv_add(
         range,
         out,
     )?;
-    WHOLE.set(whole);
+    WHOLE.set([whole, held]);
     Ok(())
 }
 
@@ -135,15 +150,16 @@ pub(crate) struct Added<'a> {
     isa: Isa,
     requant: &'a Requant,
     formula: Add,
-    other: &'a [u8],
+    /// What is added, if it is not what the output holds.
+    other: Option<&'a [u8]>,
     /// Columns of a row of the output.
     width: usize,
 }
 
-impl Added<'_> {
+impl<'a> Added<'a> {
     /// What is added to the tile at `place`, from its first element on.
-    fn others(&self, place: Place) -> &[u8] {
-        &self.other[place.row * self.width + place.channel..]
+    fn others(&self, place: Place) -> Option<&'a [u8]> {
+        (self.other).map(|other| &other[place.row * self.width + place.channel..])
     }
 }
 
@@ -153,7 +169,13 @@ impl Finish for Added<'_> {
     const ROWS: usize = TILE_ROWS;
 
     fn beside(&self, rows: Range<usize>) -> &[u8] {
-        &self.other[rows.start * self.width..rows.end * self.width]
+        (self.other).map_or(&[], |other| {
+            &other[rows.start * self.width..rows.end * self.width]
+        })
+    }
+
+    fn reads_output(&self) -> bool {
+        self.other.is_none()
     }
 
     fn start(&self, column: usize) -> &[i32] {
@@ -220,7 +242,7 @@ struct Rows<'a> {
     formula: Add,
     place: Place,
     results: &'a [u8],
-    other: &'a [u8],
+    other: Option<&'a [u8]>,
     width: usize,
     out: &'a mut [u8],
     stride: usize,
@@ -237,10 +259,17 @@ impl Work for Rows<'_> {
             height,
             ..
         } = self.place;
+        let mut held = [0; MOST_COLUMNS];
         for row in 0..height {
             let a = &self.results[row * width..][..columns];
-            let b = &self.other[row * self.width..][..columns];
             let out = &mut self.out[row * self.stride..][..columns];
+            let b = match self.other {
+                Some(other) => &other[row * self.width..][..columns],
+                None => {
+                    held[..columns].copy_from_slice(out);
+                    &held[..columns]
+                }
+            };
             let done = self.formula.start(self.isa, a, b, out);
             let rest = a[done..].iter().zip(&b[done..]);
             for (out, (&a, &b)) in out[done..].iter_mut().zip(rest) {

@@ -174,7 +174,7 @@ pub(crate) fn conv<F: Finish>(ctx: &Context, job: Job<F>, out: &mut [F::Out]) {
     let pieces = ctx.pieces(job.shape.macs(), plan::SERIAL_BELOW);
     if pieces > 1 && count * units.tiles <= FEW_TILES && panels > 1 {
         let positions = out.len() / columns;
-        return by_columns::<F>(pieces, panels, positions, out, |part| {
+        return by_columns(job.finish, pieces, panels, positions, out, |part| {
             serial(job, units, 0..count, part.panels, part.out, part.stride);
         });
     }

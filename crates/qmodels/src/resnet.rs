@@ -212,7 +212,7 @@ impl ResNet {
             .forward(&self.bn1.forward(&self.conv1.forward(&x)?)?)?;
         let mut x = self.maxpool.forward(&x)?;
         for stage in [&self.layer1, &self.layer2, &self.layer3, &self.layer4] {
-            x = stage.forward(&x)?;
+            x = stage.forward_owned(x)?;
         }
         let x = self.avgpool.forward(&x)?.flatten(1)?;
         self.dequant.forward(&self.fc.forward(&x)?)
@@ -246,6 +246,7 @@ impl Sizes {
 
 /// `relu(x' + conv3×3(relu(conv3×3(x))))`, each convolution with its batch norm, `x'` being `x` or its projection.
 #[derive(Module)]
+#[module(owned)]
 pub struct BasicBlock {
     conv1: Layer<Conv2d>,
     bn1: Layer<BatchNorm2d>,
@@ -278,18 +279,19 @@ impl BasicBlock {
         })
     }
 
-    fn forward(&self, x: &Value) -> qnn::Result<Value> {
+    fn forward(&self, x: Value) -> qnn::Result<Value> {
         let y = self
             .relu
-            .forward(&self.bn1.forward(&self.conv1.forward(x)?)?)?;
+            .forward(&self.bn1.forward(&self.conv1.forward(&x)?)?)?;
         let shortcut = shortcut(&self.downsample, x)?;
-        (self.add_relu).add_relu_after(&[&self.conv2, &self.bn2], &y, &shortcut)
+        (self.add_relu).add_relu_after(&[&self.conv2, &self.bn2], &y, shortcut)
     }
 }
 
 /// `relu(x' + conv1×1(relu(conv3×3(relu(conv1×1(x))))))`, each convolution with its batch norm, `x'` being `x` or its
 /// projection.
 #[derive(Module)]
+#[module(owned)]
 pub struct Bottleneck {
     conv1: Layer<Conv2d>,
     bn1: Layer<BatchNorm2d>,
@@ -329,21 +331,22 @@ impl Bottleneck {
         })
     }
 
-    fn forward(&self, x: &Value) -> qnn::Result<Value> {
+    fn forward(&self, x: Value) -> qnn::Result<Value> {
         let y = self
             .relu1
-            .forward(&self.bn1.forward(&self.conv1.forward(x)?)?)?;
+            .forward(&self.bn1.forward(&self.conv1.forward(&x)?)?)?;
         let y = self
             .relu2
             .forward(&self.bn2.forward(&self.conv2.forward(&y)?)?)?;
         let shortcut = shortcut(&self.downsample, x)?;
-        (self.skip_add_relu).add_relu_after(&[&self.conv3, &self.bn3], &y, &shortcut)
+        (self.skip_add_relu).add_relu_after(&[&self.conv3, &self.bn3], &y, shortcut)
     }
 }
 
-fn shortcut(downsample: &Option<Sequential>, x: &Value) -> qnn::Result<Value> {
+/// What a block adds; its input itself is given away, for sums to take its place.
+fn shortcut(downsample: &Option<Sequential>, x: Value) -> qnn::Result<Value> {
     match downsample {
-        Some(projection) => projection.forward(x),
-        None => Ok(x.clone()),
+        Some(projection) => projection.forward(&x),
+        None => Ok(x),
     }
 }

@@ -9,6 +9,8 @@ pub struct StructOptions {
     pub input: Option<Type>,
     /// The type that `forward` returns, if not `Value`.
     pub output: Option<Type>,
+    /// `forward` takes its input by value.
+    pub owned: bool,
     /// Leave out the `Module` impl.
     pub no_forward: bool,
 }
@@ -23,12 +25,14 @@ impl StructOptions {
                     options.input = Some(meta.value()?.parse()?);
                 } else if meta.path.is_ident("output") {
                     options.output = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("owned") {
+                    options.owned = true;
                 } else if meta.path.is_ident("no_forward") {
                     options.no_forward = true;
                 } else {
-                    return Err(
-                        meta.error("expected `input = Type`, `output = Type` or `no_forward`")
-                    );
+                    return Err(meta.error(
+                        "expected `input = Type`, `output = Type`, `owned` or `no_forward`",
+                    ));
                 }
                 Ok(())
             })?;

@@ -19,7 +19,8 @@ use attributes::{FieldOptions, StructOptions};
 ///
 /// Every field takes part under its own name unless it is marked `#[module(skip)]`. On the struct,
 /// `#[module(input = A, output = B)]` gives the signature of `forward` where it is not `Value` to
-/// `Value`, and `#[module(no_forward)]` leaves the `Module` impl out.
+/// `Value`, and `#[module(no_forward)]` leaves the `Module` impl out. With `#[module(owned)]` that method takes
+/// its input by value, so that a residual block can give it away as what the sums replace (`Module::forward_owned`).
 #[proc_macro_derive(Module, attributes(module))]
 pub fn derive_module(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
@@ -83,21 +84,38 @@ fn expand(input: &DeriveInput) -> Result<Tokens, Error> {
     let value = quote!(#qnn::Value);
     let from = options.input.map_or_else(|| value.clone(), |t| quote!(#t));
     let to = options.output.map_or(value, |t| quote!(#t));
+    let call = quote! {
+        // The inherent method of the same name wins the look-up. Without one, the trait's method
+        // would call itself; a second candidate makes that an error of the compiler.
+        #[allow(dead_code)]
+        trait AnInherentForwardIsNeeded {
+            fn forward(&self, _: &()) {}
+        }
+        impl<T: ?Sized> AnInherentForwardIsNeeded for T {}
+        <#name #type_generics>::forward
+    };
+    let methods = if options.owned {
+        quote! {
+            fn forward(&self, input: &Self::Input) -> #qnn::Result<Self::Output> {
+                #qnn::Module::forward_owned(self, ::core::clone::Clone::clone(input))
+            }
+            fn forward_owned(&self, input: Self::Input) -> #qnn::Result<Self::Output> {
+                #call(self, input)
+            }
+        }
+    } else {
+        quote! {
+            fn forward(&self, input: &Self::Input) -> #qnn::Result<Self::Output> {
+                #call(self, input)
+            }
+        }
+    };
     Ok(quote! {
         #node
         impl #impl_generics #qnn::Module for #name #type_generics #where_clause {
             type Input = #from;
             type Output = #to;
-            fn forward(&self, input: &Self::Input) -> #qnn::Result<Self::Output> {
-                // The inherent method of the same name wins the look-up. Without one, the trait's method
-                // would call itself; a second candidate makes that an error of the compiler.
-                #[allow(dead_code)]
-                trait AnInherentForwardIsNeeded {
-                    fn forward(&self, _: &()) {}
-                }
-                impl<T: ?Sized> AnInherentForwardIsNeeded for T {}
-                <#name #type_generics>::forward(self, input)
-            }
+            #methods
         }
     })
 }

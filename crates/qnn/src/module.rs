@@ -43,6 +43,15 @@ pub trait Module: Node {
     /// A value of the wrong kind or shape; the place's name is added by [`Layer`](crate::Layer).
     fn forward(&self, input: &Self::Input) -> Result<Self::Output>;
 
+    /// As [`forward`](Self::forward), of an input that the caller needs no more: a module may make its output in the same
+    /// memory, if nothing else holds that.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    fn forward_owned(&self, input: Self::Input) -> Result<Self::Output> {
+        self.forward(&input)
+    }
+
     /// Whether an observer should see the output for this input; false where the output's scale follows
     /// from the input's.
     fn observes(&self, input: &Self::Input) -> bool {

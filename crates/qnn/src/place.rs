@@ -199,6 +199,18 @@ impl<M: Module> Layer<M> {
         Ok(output)
     }
 
+    /// As [`forward`](Self::forward), of an input that the caller needs no more; see [`Module::forward_owned`].
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_owned(&self, input: M::Input) -> Result<M::Output> {
+        if self.bridge.is_some() || self.is_watched() || watches_places() {
+            return self.forward(&input);
+        }
+        let output = self.held.forward_owned(input);
+        output.map_err(|e| e.at(&self.path, self.held.kind()))
+    }
+
     fn hooked(&self) -> Hooked<'_> {
         Hooked {
             path: &self.path,
@@ -463,12 +475,21 @@ impl<M: Module> Module for Layer<M> {
     fn forward(&self, input: &M::Input) -> Result<M::Output> {
         Layer::forward(self, input)
     }
+
+    fn forward_owned(&self, input: M::Input) -> Result<M::Output> {
+        Layer::forward_owned(self, input)
+    }
 }
 
 impl<M: Module> std::fmt::Debug for Layer<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Layer({}({}))", self.held.kind(), self.held.extra_repr())
     }
+}
+
+/// Whether something on this thread looks at what places take and give.
+pub(crate) fn watches_places() -> bool {
+    trace::is_recording() || profile::is_active() || tap::is_active() || probe::is_active()
 }
 
 fn ids(flow: &impl Flow) -> Vec<qgrad::VarId> {

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 
-use qgrad::trace;
 use qops::quantized::Activation;
 use qtensor_core::QTensor;
 
@@ -11,10 +10,9 @@ use crate::float::Identity;
 use crate::functional::{FloatFunctional, QFunctional};
 use crate::intrinsic::quantized::ConvReLU;
 use crate::module::{Module, Node};
-use crate::place::Layer;
+use crate::place::{Layer, watches_places};
 use crate::quantized::Conv;
 use crate::value::Value;
-use crate::{probe, profile, tap};
 
 /// A module from a value to a value, as a link of a chain.
 pub type Link<'a> = &'a dyn Module<Input = Value, Output = Value>;
@@ -24,15 +22,15 @@ impl Layer<FloatFunctional> {
     ///
     /// It is [`add`](Self::add) of what the places give. Once the first of them holds an int8 convolution, the others
     /// hold nothing since fusion, and nothing watches them, each tile of the convolution's results is added to before it
-    /// leaves the processor; the integers are the same.
+    /// leaves the processor; the integers are the same. If nothing else holds the memory of `other`, sums take its place.
     ///
     /// # Errors
     /// Those of the places and of [`add`](Self::add).
     #[doc(alias = "ConvAdd2d")]
-    pub fn add_after(&self, places: &[Link], x: &Value, other: &Value) -> Result<Value> {
-        match self.fused(places, x, other, Activation::None) {
-            Some(sum) => Ok(sum),
-            None => self.add(&run(places, x)?, other),
+    pub fn add_after(&self, places: &[Link], x: &Value, mut other: Value) -> Result<Value> {
+        match self.fused(places, x, &mut other, Activation::None) {
+            Some(()) => Ok(other),
+            None => self.add(&run(places, x)?, &other),
         }
     }
 
@@ -50,31 +48,29 @@ impl Layer<FloatFunctional> {
     /// let add: Layer<FloatFunctional> = FloatFunctional.into();
     /// let x: Value = Tensor::ones(&[1, 3, 4, 4])?.into();
     ///
-    /// let sum = add.add_relu_after(&[&conv, &norm], &x, &x)?;
+    /// let sum = add.add_relu_after(&[&conv, &norm], &x, x.clone())?;
     /// let same = add.add_relu(&norm.forward(&conv.forward(&x)?)?, &x)?;
     /// assert_eq!(sum.to_tensor().to_vec(), same.to_tensor().to_vec());
     /// # Ok::<(), qnn::Error>(())
     /// ```
     #[doc(alias = "ConvAddReLU2d")]
-    pub fn add_relu_after(&self, places: &[Link], x: &Value, other: &Value) -> Result<Value> {
-        match self.fused(places, x, other, Activation::Relu) {
-            Some(sum) => Ok(sum),
-            None => self.add_relu(&run(places, x)?, other),
+    pub fn add_relu_after(&self, places: &[Link], x: &Value, mut other: Value) -> Result<Value> {
+        match self.fused(places, x, &mut other, Activation::Relu) {
+            Some(()) => Ok(other),
+            None => self.add_relu(&run(places, x)?, &other),
         }
     }
 
-    /// The sum in one pass, where that is possible. Anything that would be an error is left to the way place by place,
-    /// which names the place.
+    /// Makes `other` the sum in one pass, where that is possible. Anything that would be an error is left to the way place by
+    /// place, which names the place.
     fn fused(
         &self,
         places: &[Link],
         x: &Value,
-        other: &Value,
+        other: &mut Value,
         activation: Activation,
-    ) -> Option<Value> {
-        let watched =
-            trace::is_recording() || profile::is_active() || tap::is_active() || probe::is_active();
-        if watched {
+    ) -> Option<()> {
+        if watches_places() {
             return None;
         }
         let output = unwatched(self)?.downcast_ref::<QFunctional>()?.output();
@@ -86,11 +82,8 @@ impl Layer<FloatFunctional> {
         let (Value::Quantized(x), Value::Quantized(other)) = (x, other) else {
             return None;
         };
-        if [x, other]
-            .iter()
-            .any(|value| output.check_input("QFunctional", value.dtype()).is_err())
-        {
-            return None;
+        for dtype in [x.dtype(), other.dtype()] {
+            output.check_input("QFunctional", dtype).ok()?;
         }
         let sum = (output.out(), activation);
         by_dims::<1>(conv, x, other, sum)
@@ -118,12 +111,12 @@ fn unwatched<N: Node + ?Sized>(place: &N) -> Option<&dyn Any> {
 fn by_dims<const D: usize>(
     module: &dyn Any,
     x: &QTensor,
-    other: &QTensor,
+    other: &mut QTensor,
     sum: (qops::quantized::OutQParams, Activation),
-) -> Option<Value> {
+) -> Option<()> {
     let (conv, activation) = match module.downcast_ref::<ConvReLU<D>>() {
         Some(fused) => (fused.module(), fused.rectifier().activation()),
         None => (module.downcast_ref::<Conv<D>>()?, Activation::None),
     };
-    conv.run_add(x, activation, other, sum).ok()
+    conv.run_add_assign(x, activation, other, sum).ok()
 }

@@ -103,10 +103,16 @@ impl Module for Sequential {
     type Output = Value;
 
     fn forward(&self, input: &Value) -> Result<Value> {
-        let mut value = input.clone();
-        for (_, step) in &self.steps {
-            value = step.forward(&value)?;
+        match self.steps.split_first() {
+            Some(((_, first), others)) => {
+                let value = first.forward(input)?;
+                (others.iter()).try_fold(value, |value, (_, step)| step.forward_owned(value))
+            }
+            None => Ok(input.clone()),
         }
-        Ok(value)
+    }
+
+    fn forward_owned(&self, input: Value) -> Result<Value> {
+        (self.steps.iter()).try_fold(input, |value, (_, step)| step.forward_owned(value))
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use qops::quantized::{Activation, OutQParams, PackedConv, add, add_relu, conv1d, conv2d, conv3d};
 use qops::{ConvSpec, Error};
-use qtensor_core::{DType, MemoryFormat, QTensor, Tensor};
+use qtensor_core::{DType, IntTensor, MemoryFormat, QTensor, Tensor};
 
 /// The formula over logical indices; one and two dimensions as three.
 fn expected(
@@ -190,10 +190,27 @@ fn check_added(rng: &mut Rng, conv: &PackedConv, x: &QTensor, y: &QTensor, activ
             assert_eq!((got.shape(), ints(&got)), (want.shape(), ints(&want)));
             assert_eq!(OutQParams::of(&got).unwrap(), out);
             let want = add(y, &other, out).unwrap();
-            let got = conv
-                .run_add(x, inner, &other, (out, Activation::None))
-                .unwrap();
-            assert_eq!(ints(&got), ints(&want));
+            // Shared memory is left alone; what nobody else holds becomes the sum.
+            let (mut sum, before) = (other.clone(), ints(&other));
+            let plain = (out, Activation::None);
+            conv.run_add_assign(x, inner, &mut sum, plain).unwrap();
+            assert_eq!(ints(&sum), ints(&want));
+            assert_eq!(ints(&other), before);
+            let own = IntTensor::from_i32(&before, other.shape(), other.dtype()).unwrap();
+            let mut own = QTensor::from_parts(own, other.quantizer().clone()).unwrap();
+            if own.rank() >= 3 {
+                own = own.to_memory_format(MemoryFormat::ChannelsLast).unwrap();
+            }
+            let at = |own: &mut QTensor| {
+                let bytes = own.dense_bytes_mut(MemoryFormat::ChannelsLast);
+                bytes.map(|bytes| bytes.as_ptr())
+            };
+            let memory = at(&mut own);
+            conv.run_add_assign(x, inner, &mut own, plain).unwrap();
+            assert_eq!(own, sum);
+            if own.dtype() == DType::QUInt8 && other.shape() == y.shape() {
+                assert!(memory.is_some() && at(&mut own) == memory);
+            }
         }
     }
 }

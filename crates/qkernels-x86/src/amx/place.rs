@@ -42,7 +42,7 @@ impl Pair {
 
 impl Placement {
     /// Places some rows: whole lines, or part of the only one. Where a line does not divide, its last tile overlaps the one
-    /// before.
+    /// before, but no row is part of two runs.
     pub(super) fn place(&mut self, geometry: &Geometry, rows: Range<usize>) {
         self.pairs.clear();
         self.runs.clear();
@@ -115,9 +115,10 @@ impl Placement {
     fn line(&mut self, geometry: &Geometry, row: usize, start: usize, count: usize) {
         let skipped = row % geometry.rows[0];
         for first in (0..count).step_by(self.height) {
-            let first = first.min(count - self.height);
-            self.tile(start + (skipped + first) * geometry.rows[1]);
-            self.run(0, self.height, row + first);
+            let begin = first.min(count - self.height);
+            self.tile(start + (skipped + begin) * geometry.rows[1]);
+            let done = first - begin;
+            self.run(done, self.height - done, row + first);
         }
     }
 
@@ -126,14 +127,14 @@ impl Placement {
         let width = geometry.rows[0];
         let count = (lines.len() - 1) * pitch + width;
         for first in (0..count).step_by(TILE) {
-            let first = first.min(count - TILE);
-            self.tile(geometry.line(lines.start) + first * geometry.rows[1]);
+            let tile = first.min(count - TILE);
+            self.tile(geometry.line(lines.start) + tile * geometry.rows[1]);
             for line in first / pitch..lines.len() {
                 let (begin, end) = (line * pitch, line * pitch + width);
-                let (from, end) = (begin.max(first), end.min(first + TILE));
+                let (from, end) = (begin.max(first), end.min(tile + TILE));
                 if from < end {
                     let row = (lines.start + line) * width + from - begin;
-                    self.run(from - first, end - from, row);
+                    self.run(from - tile, end - from, row);
                 }
             }
         }
@@ -193,11 +194,7 @@ mod tests {
                     );
                     let at = pair.starts()[tile] + within * geometry.rows[1];
                     let before = found[run.row + i].replace(at);
-                    assert!(
-                        before.is_none_or(|before| before == at),
-                        "row {}",
-                        run.row + i
-                    );
+                    assert_eq!(before, None, "row {} is computed once", run.row + i);
                 }
             }
         }

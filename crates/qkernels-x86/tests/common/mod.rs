@@ -252,7 +252,7 @@ impl Model {
         ];
         for (threads, (inv_scale, range)) in [1, 3, 2].into_iter().zip(sums) {
             let residual = Residual {
-                other: &other,
+                other: Some(&other),
                 other_params: (0.031, threads as i32 - 1),
                 conv_scale: conv_params.0,
                 inv_scale,
@@ -270,16 +270,26 @@ impl Model {
                 &mut want,
             )
             .unwrap();
-            let mut got = vec![0; conv.len()];
-            let context = Context::with(isa, threads);
-            conv_add(&context, x, shape, &weights, &requant, &residual, &mut got).unwrap();
-            let wrong = got.iter().zip(&want).position(|(got, want)| got != want);
-            assert_eq!(
-                wrong,
-                None,
-                "{shape:?} on {}, {threads} threads, added",
-                isa.name()
-            );
+            // Beside the output, and in its place.
+            for beside in [true, false] {
+                let mut got = match beside {
+                    true => vec![0; conv.len()],
+                    false => other[..conv.len()].to_vec(),
+                };
+                let residual = Residual {
+                    other: residual.other.filter(|_| beside),
+                    ..residual
+                };
+                let context = Context::with(isa, threads);
+                conv_add(&context, x, shape, &weights, &requant, &residual, &mut got).unwrap();
+                let wrong = got.iter().zip(&want).position(|(got, want)| got != want);
+                assert_eq!(
+                    wrong,
+                    None,
+                    "{shape:?} on {}, {threads} threads, added, beside: {beside}",
+                    isa.name()
+                );
+            }
         }
     }
 }

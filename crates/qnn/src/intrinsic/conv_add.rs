@@ -118,6 +118,7 @@ impl<const D: usize, const RELU: bool> Module for ConvAdd<D, RELU> {
     type Output = Value;
 
     fn forward(&self, (x, other): &(Value, Value)) -> Result<Value> {
+        let other = other.clone();
         match RELU {
             false => self.add.add_after(&[&self.conv], x, other),
             true => self.add.add_relu_after(&[&self.conv], x, other),

@@ -144,19 +144,19 @@ impl<G: Geometry> Convolution<G> {
 }
 
 impl<const D: usize> Conv<D> {
-    /// As [`run`](Self::run), and adds `other`; `sum` says what becomes of that.
-    pub(crate) fn run_add(
+    /// As [`run`](Self::run), and adds that to `other`; `sum` says what becomes of it.
+    pub(crate) fn run_add_assign(
         &self,
         x: &QTensor,
         activation: Activation,
-        other: &QTensor,
+        other: &mut QTensor,
         sum: (OutQParams, Activation),
-    ) -> Result<Value> {
+    ) -> Result<()> {
         let (x, conv) = (
             self.checked(Self::KIND, x)?,
             (self.output.out(), activation),
         );
-        Ok(self.packed.run_add(x, conv, other, sum)?.into())
+        Ok(self.packed.run_add_assign(x, conv, other, sum)?)
     }
 }
 

@@ -2,14 +2,14 @@
 
 use qkernels_x86::{Context, ConvShape, PackedWeights, Residual, conv_add};
 use qtensor_core::affine::inverse_scale;
-use qtensor_core::{MemoryFormat, QTensor, Tensor};
+use qtensor_core::{DType, MemoryFormat, QTensor, Quantizer, Tensor};
 
 use super::bytes::{Bytes, build};
 use super::dynamic::DynamicQuant;
 use super::elementwise;
 use super::images::{by_images, check_rank, images, output_shape, weight_sizes};
 use super::packed::Packed;
-use super::params::{Activation, OutQParams};
+use super::params::{Activation, OutQParams, byte_zero_point};
 use crate::error::Result;
 use crate::spec::ConvSpec;
 
@@ -146,29 +146,85 @@ impl PackedConv {
         other: &QTensor,
         (out, activation): (OutQParams, Activation),
     ) -> Result<QTensor> {
+        let mut sum = other.clone();
+        self.run_add_assign(x, (conv, conv_activation), &mut sum, (out, activation))?;
+        Ok(sum)
+    }
+
+    /// As [`run_add`](Self::run_add), `other` becoming the sum.
+    ///
+    /// Sums take the place of what they are made of, byte by byte, if `other` is `quint8` in channels-last memory that no other
+    /// tensor shares: a third less way through memory, and none to be found for the result.
+    ///
+    /// # Errors
+    /// As [`run_add`](Self::run_add); `other` is as it was then.
+    ///
+    /// ```
+    /// # use qops::{ConvSpec, quantized::{Activation, OutQParams, PackedConv, quantize}};
+    /// # use qtensor_core::{DType, Tensor, quantize_per_tensor};
+    /// let weight = Tensor::from_vec(vec![0.5], &[1, 1, 1, 1])?;
+    /// let weight = quantize_per_tensor(&weight, 0.0625, 0, DType::QInt8)?;
+    /// let conv = PackedConv::new(&weight, None, &ConvSpec::new(&[1, 1], &[0, 0], &[1, 1], 1)?)?;
+    /// let map = OutQParams::new(0.5, 10);
+    /// let x = quantize(&Tensor::ones(&[1, 1, 3, 3])?, map, DType::QUInt8)?;
+    /// let mut sum = quantize(&Tensor::full(&[1, 1, 3, 3], 2.0)?, map, DType::QUInt8)?;
+    /// let plain = Activation::None;
+    /// conv.run_add_assign(&x, (map, plain), &mut sum, (OutQParams::new(0.25, 0), plain))?;
+    /// assert_eq!(sum.get(&[0, 0, 2, 2])?, 2.5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "conv2d_add_")]
+    #[doc(alias = "conv2d_add_relu_")]
+    pub fn run_add_assign(
+        &self,
+        x: &QTensor,
+        (conv, conv_activation): (OutQParams, Activation),
+        other: &mut QTensor,
+        (out, activation): (OutQParams, Activation),
+    ) -> Result<()> {
         let (shape, size) = self.check_shape(x.shape())?;
         if other.dtype() != x.dtype() || other.shape() != size || shape.batch == 0 {
             let y = self.run(x, conv, conv_activation)?;
-            return elementwise::sum("add", &y, other, out, activation);
+            *other = elementwise::sum("add", &y, other, out, activation)?;
+            return Ok(());
         }
         let format = MemoryFormat::ChannelsLast;
         let bytes = Bytes::new(OPERATION, x, format)?;
-        let other = Bytes::new("add", other, format)?;
+        let dtype = bytes.dtype;
+        out.validate("add", dtype)?;
         let prepared = self.packed.prepare(&bytes, conv, conv_activation)?;
-        build("add", &size, format, bytes.dtype, out, |y| {
-            let residual = Residual {
-                other: other.exact(format),
-                other_params: (other.scale as f32, other.zero_point),
-                conv_scale: conv.scale as f32,
-                inv_scale: inverse_scale(out.scale as f32),
-                range: out.byte_range(bytes.dtype, activation),
-            };
+        let (scale, zero_point) = other.per_tensor("add")?;
+        let residual = Residual {
+            other: None,
+            other_params: (scale as f32, byte_zero_point(dtype, zero_point)),
+            conv_scale: conv.scale as f32,
+            inv_scale: inverse_scale(out.scale as f32),
+            range: out.byte_range(dtype, activation),
+        };
+        let add = |other: Option<&[u8]>, y: &mut [u8]| -> Result<()> {
+            let residual = Residual { other, ..residual };
             let (weights, requant) = (&prepared.weights, &prepared.requant);
             let (context, x) = (Context::new()?, bytes.slice(format));
             Ok(conv_add(
                 &context, x, &shape, weights, requant, &residual, y,
             )?)
-        })
+        };
+        if dtype == DType::QUInt8
+            && let Some(held) = other.dense_bytes_mut(format)
+        {
+            add(None, held)?;
+            let map = Quantizer::PerTensor {
+                scale: out.scale,
+                zero_point: out.zero_point,
+            };
+            *other = QTensor::from_parts(other.int_repr().clone(), map)?;
+            return Ok(());
+        }
+        let held = Bytes::new("add", other, format)?;
+        *other = build("add", &size, format, dtype, out, |y| {
+            add(Some(held.exact(format)), y)
+        })?;
+        Ok(())
     }
 
     /// The convolution of floats, which are quantized as they come: `[batch, in, spatial…]` to

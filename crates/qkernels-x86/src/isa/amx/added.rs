@@ -15,7 +15,7 @@ const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
 /// # Safety
 /// Needs AVX-512 F, BW and VL, a checked sum, sums of `height` rows, an epilogue with a byte output that was checked for as many rows
-/// and `panels`, 1 or 2, panels, and in `other` as many rows of its columns, `width` apart.
+/// and `panels`, 1 or 2, panels, and in `other`, if it is not the output, as many rows of its columns, `width` apart.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) unsafe fn rows(
     sums: &[i32],
@@ -23,7 +23,7 @@ pub(super) unsafe fn rows(
     panels: usize,
     epilogue: &mut Epilogue,
     sum: Sum,
-    other: &[u8],
+    other: Option<&[u8]>,
     width: usize,
 ) {
     let Output::Bytes {
@@ -34,7 +34,11 @@ pub(super) unsafe fn rows(
     else {
         unreachable!("activations are added to bytes");
     };
-    let (sums, other, out) = (sums.as_ptr(), other.as_ptr(), out.as_mut_ptr());
+    let (sums, out) = (sums.as_ptr(), out.as_mut_ptr());
+    let (other, width) = match other {
+        Some(other) => (other.as_ptr(), width),
+        None => (out.cast_const(), epilogue.stride),
+    };
     let mut start = [_mm512_setzero_si512(); SIDE];
     let mut factors = [_mm512_setzero_ps(); SIDE];
     for n in 0..panels {
@@ -66,7 +70,7 @@ pub(super) unsafe fn rows(
         // are integers.
         let conv = _mm512_min_ps(_mm512_mul_ps(conv, factors[n]), conv_hi);
         let conv = _mm512_roundscale_ps::<NEAREST>(_mm512_max_ps(conv, conv_lo));
-        // SAFETY: `other` has all columns of the row, and the mask selects no others.
+        // SAFETY: `other` and the output have all columns of the row, and the mask selects no others.
         let other = unsafe {
             let columns = (columns >> (n * PANEL)) as __mmask16;
             _mm_maskz_loadu_epi8(columns, other.wrapping_add(m * width + n * PANEL).cast())

@@ -124,6 +124,8 @@ impl<const D: usize, const RELU: bool> Module for ConvAdd<D, RELU> {
             true => Activation::Relu,
         };
         let sum = (self.output.out(), activation);
-        self.conv.run_add(x, Activation::None, other, sum)
+        let mut other = other.clone();
+        (self.conv).run_add_assign(x, Activation::None, &mut other, sum)?;
+        Ok(other.into())
     }
 }
