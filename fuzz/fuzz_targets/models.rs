@@ -2,6 +2,7 @@
 #![no_main]
 
 #[path = "../../crates/qflow/tests/common/mod.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
 mod common;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -2,6 +2,7 @@
 #![no_main]
 
 #[path = "../../crates/qops/tests/common/mod.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
 mod common;
 #[path = "../../crates/qops/tests/decode/mod.rs"]
 mod decode;

@@ -70,7 +70,7 @@ fn test(tier: &str, binaries: &[Binary]) -> Outcome {
     let mut passed = 0;
     for binary in binaries {
         let mut command = Command::new(&binary.executable);
-        command.current_dir(&binary.package);
+        command.args(binary.filters).current_dir(&binary.package);
         command.env(TIER_VARIABLE, tier);
         match process::capture(&mut command).and_then(|output| passed_tests(&output)) {
             Ok(count) => passed += count,

@@ -11,6 +11,7 @@ mod files;
 mod guides;
 mod layout;
 mod report;
+mod tests_of_crates;
 mod tree;
 
 use crate::process::{self, Failure};
@@ -74,6 +75,11 @@ const RULES: &[Rule] = &[
         name: "crate-files",
         says: "every crate has README.md and src/error.rs",
         check: layout::crate_files,
+    },
+    Rule {
+        name: "tests",
+        says: "every file in a crate's tests/ is a module of tests/main.rs or a target of the manifest",
+        check: tests_of_crates::compiled,
     },
     Rule {
         name: "doc-paths",

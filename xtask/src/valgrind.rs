@@ -18,11 +18,11 @@ const REQUIRED_VARIABLE: &str = "QTENSOR_REQUIRE_VALGRIND";
 /// The instruction sets that valgrind emulates; it knows no AVX-512 and no AMX.
 const TIERS: &[&str] = &["scalar", "sse2", "avx2"];
 
-/// Test files, and the filters of their tests; all tests without a filter.
+/// Executables, and the filters of their tests.
 const TESTS: &[(&str, &[&str])] = &[
     ("qkernels_x86", &["guard_tests"]),
-    ("corpus", &[]),
-    ("decoded", &["random_bytes"]),
+    ("it", &["corpus::"]),
+    ("it", &["decoded::random_bytes"]),
 ];
 
 /// What memcheck returns when it found something, unlike any test harness.
@@ -43,7 +43,8 @@ pub fn run(tier: Option<&str>) -> Result<(), Failure> {
             let output = process::capture(&mut command)?;
             let passed = crate::isa::passed_tests(&output)?;
             let took = start.elapsed().as_secs_f64();
-            println!("{tier:<8}{name:<14}{passed:>4} passed, no error{took:>9.1} s");
+            let filter = filters.join(", ");
+            println!("{tier:<8}{name:<14}{filter:<24}{passed:>4} passed, no error{took:>9.1} s");
         }
     }
     Ok(())
@@ -93,7 +94,7 @@ fn command(tier: &str, binary: &Binary, filters: &[&str]) -> Command {
     command
 }
 
-/// The executable of a test file of the kernel crate: cargo adds a hash to its name.
+/// A test executable of the kernel crate: cargo adds a hash to its name.
 fn find<'a>(binaries: &'a [Binary], name: &str) -> Result<&'a Binary, Failure> {
     let named = |binary: &&Binary| {
         binary.package.ends_with("qkernels-x86") && test_name(&binary.executable) == Some(name)
@@ -116,18 +117,19 @@ mod tests {
         let binary = |path: &str| Binary {
             executable: path.into(),
             package: "crates/qkernels-x86".into(),
+            filters: &[],
         };
         let all = [
-            binary("target/debug/deps/corpus-0a1b"),
+            binary("target/debug/deps/it-0a1b"),
             binary("target/debug/deps/qkernels_x86-77"),
         ];
         assert!(
             find(&all, "qkernels_x86").is_ok_and(|b| b.executable.ends_with("qkernels_x86-77"))
         );
-        assert!(find(&all, "dense").is_err());
+        assert!(find(&all, "golden").is_err());
         let line = process::describe(&command("avx2", &all[0], &["one"]));
         assert!(line.starts_with("QTENSOR_ISA=avx2 valgrind "), "{line}");
-        assert!(line.ends_with("corpus-0a1b one --test-threads 1"), "{line}");
+        assert!(line.ends_with("it-0a1b one --test-threads 1"), "{line}");
     }
 
     #[test]

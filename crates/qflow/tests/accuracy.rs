@@ -1,8 +1,6 @@
 //! Comparing models place by place, ranking places, and leaving some in float.
 
-mod common;
-
-use common::{Net, calibration, converted, images};
+use crate::common::{Net, calibration, converted, images};
 use qflow::accuracy::{
     Bound, Measure, compare_model_outputs, compare_model_stub, compare_weights,
     get_matching_activations, quantize_within, rank_sensitivity,

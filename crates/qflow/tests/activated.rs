@@ -1,8 +1,6 @@
 //! Linear layers with LeakyReLU or tanh behind them: fusion, every type of quantization, integers, files, gradients.
 
-mod common;
-
-use common::{batch, distance};
+use crate::common::{batch, distance};
 use qflow::{
     QConfig, calibrate, convert, from_bytes, fuse_all, fuse_all_qat, fuse_modules,
     get_fuser_method, prepare, prepare_qat, quantize_dynamic, step_differences, to_bytes,

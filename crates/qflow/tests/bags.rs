@@ -1,8 +1,6 @@
 //! Bags of rows: training, rounded rows, small tables, reference modules.
 
-mod common;
-
-use common::distance;
+use crate::common::distance;
 use qflow::{
     ConvertOptions, QConfig, QConfigSpec, TrainOptions, convert_into, convert_with, fit,
     from_bytes, prepare_qat, to_bytes,

@@ -1,6 +1,7 @@
 //! Damaged files: every byte changed in turn and every truncation is an error or loads something that works, never a
 //! panic, and never takes more memory than a small multiple of the file's size.
 
+#[allow(dead_code, reason = "the other tests use the rest")]
 mod common;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

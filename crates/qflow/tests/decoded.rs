@@ -1,8 +1,6 @@
 //! Damaged files decoded from random bytes, as the fuzz targets `models`, `safetensors` and `tensors` read them, for a moment.
 
-mod common;
-
-use common::decode::{self, Read};
+use crate::common::decode::{self, Read};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

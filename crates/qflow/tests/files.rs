@@ -1,8 +1,6 @@
 //! Model files and weight files: the same outputs after a round trip, and an error for every damage.
 
-mod common;
-
-use common::{Net, converted, images};
+use crate::common::{self, Net, converted, images};
 use qflow::{
     Error, QConfig, from_bytes, fuse_all, load, load_safetensors, load_safetensors_bytes, save,
     save_safetensors, state_dict, to_bytes,

@@ -1,8 +1,6 @@
 //! Fusion by names and by watching: what is fused, what is not, and that outputs stay.
 
-mod common;
-
-use common::{Net, batch, distance, images, norm};
+use crate::common::{Net, batch, distance, images, norm};
 use qflow::{Error, QConfig, fuse_all, fuse_modules, quantize};
 use qnn::{
     BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv1d, Conv2d, Conv3d, Dropout, Flatten, Layer, Linear,

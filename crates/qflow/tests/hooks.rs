@@ -1,10 +1,8 @@
 //! Forward hooks and pre-hooks: they survive every step, run in PyTorch's order, and keep what they watch alive.
 
-mod common;
-
 use std::sync::{Arc, Mutex};
 
-use common::{Net, calibration, images};
+use crate::common::{Net, calibration, images};
 use qflow::{
     Error, QConfig, calibrate, convert, fuse_all, fuse_modules, fuse_modules_qat, prepare,
     prepare_qat, register_forward_hook, register_forward_pre_hook,

@@ -1,11 +1,9 @@
 //! The HTML report: whole, escaped, self-contained; and shown by a browser, where there is one.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Net, calibration, images};
+use crate::common::{self, Net, calibration, images};
 use qflow::accuracy::{HtmlReport, Measure, rank_sensitivity};
 use qflow::{QConfig, calibrate, fuse_all, prepare};
 use qnn::{DeQuantStub, Linear, QuantStub, Sequential};

@@ -1,8 +1,6 @@
 //! Users' mistakes, one by one: each is a clear error that names the place, and changes nothing.
 
-mod common;
-
-use common::{Net, batch, calibration, converted, images};
+use crate::common::{Net, batch, calibration, converted, images};
 use qflow::{
     Error, QConfig, QConfigSpec, calibrate, check, convert, fuse_all, load_state_dict, prepare,
     state_dict,

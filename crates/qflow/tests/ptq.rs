@@ -1,8 +1,6 @@
 //! Static post-training quantization from end to end: rules, conversion, reports, concurrency.
 
-mod common;
-
-use common::{Net, calibration, converted, distance, images};
+use crate::common::{self, Net, calibration, converted, distance, images};
 use qflow::{
     ConvertOptions, Outcome, QConfig, QConfigSpec, calibrate, convert, convert_with, fuse_all,
     metrics, prepare, propagate_qconfig, quantize,

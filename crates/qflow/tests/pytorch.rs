@@ -1,10 +1,8 @@
 //! Quantized models of PyTorch 2.6: its weights give its integers. `tests/pytorch/generate.py` wrote the files.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::norm;
+use crate::common::{self, norm};
 use qflow::{
     Error, QConfig, QConfigSpec, calibrate, convert, fuse_all, load_quantized_safetensors,
     load_quantized_safetensors_bytes, prepare, to_bytes,

@@ -1,10 +1,8 @@
 //! Quantization-aware training: fused and unfused agree, conversion keeps what was trained, switches and mistakes.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{Net, batch, calibration, images, norm};
+use crate::common::{self, Net, batch, calibration, images, norm};
 use qflow::{
     Error, QConfig, QConfigSpec, QatOptions, TrainOptions, convert, convert_into, fit,
     fuse_all_qat, fuse_modules_qat, prepare_qat, quantize_qat, quantize_qat_with, step_differences,

@@ -1,8 +1,6 @@
 //! LSTMs through the static flow: accuracy, states, shapes, packed sequences, files and mistakes.
 
-mod common;
-
-use common::{batch, distance};
+use crate::common::{batch, distance};
 use qflow::accuracy::{Bound, Measure, quantize_within, rank_sensitivity};
 use qflow::{
     ConvertOptions, Mapping, QConfig, QConfigSpec, Report, calibrate, convert, convert_into,

@@ -1,8 +1,6 @@
 //! Attention through the static flow: accuracy, masks, learned keys, shares, files, and the way back to float.
 
-mod common;
-
-use common::{batch, distance};
+use crate::common::{batch, distance};
 use qflow::accuracy::{Bound, Measure, quantize_within, rank_sensitivity};
 use qflow::{QConfig, calibrate, convert, from_bytes, prepare, to_bytes};
 use qnn::{

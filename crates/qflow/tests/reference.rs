@@ -1,8 +1,6 @@
 //! Reference modules: what they compute, the int8 modules made of them, the flow and files.
 
-mod common;
-
-use common::{batch, distance, norm};
+use crate::common::{batch, distance, norm};
 use qflow::{
     ConvertOptions, Mapping, QConfig, QConfigSpec, calibrate, convert_into, convert_with,
     from_bytes, fuse_all, fuse_all_qat, prepare, prepare_qat, prepare_with, to_bytes,

@@ -1,8 +1,6 @@
 //! Equalization, bias correction and learned rounding: each improves a model made to need it.
 
-mod common;
-
-use common::{Net, calibration, distance, images};
+use crate::common::{self, Net, calibration, distance, images};
 use qflow::accuracy::{AdaRoundOptions, Rounding, adaround, correct_bias, equalize};
 use qflow::{Error, QConfig, calibrate, convert, fuse_all, metrics, prepare};
 use qnn::{

@@ -1,8 +1,6 @@
 //! Convolutions with an addition in one module: the flow, their integers, files, training.
 
-mod common;
-
-use common::batch;
+use crate::common::batch;
 use qflow::accuracy::{Bound, Measure, correct_bias, quantize_within, rank_sensitivity};
 use qflow::{
     ConvertOptions, Error, QConfig, calibrate, convert, convert_into, convert_with, from_bytes,

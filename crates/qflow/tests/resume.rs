@@ -1,8 +1,6 @@
 //! Models saved between preparation and conversion: calibration and training go on as if they had never been interrupted.
 
-mod common;
-
-use common::{Net, images};
+use crate::common::{Net, images};
 use qflow::{
     Error, QConfig, QConfigSpec, calibrate, convert, from_bytes, fuse_all, fuse_all_qat,
     get_observer_state_dict, load, load_observer_state_dict, prepare, prepare_qat, save, to_bytes,

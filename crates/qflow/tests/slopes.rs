@@ -1,8 +1,6 @@
 //! Activations and norms with integers of their own: the flow, their integers, files, and training before it.
 
-mod common;
-
-use common::{batch, distance};
+use crate::common::{batch, distance};
 use qflow::{Outcome, QConfig, calibrate, convert, from_bytes, prepare, to_bytes};
 use qnn::quantized::QParams;
 use qnn::{

@@ -1,8 +1,6 @@
 //! Decoders with transposed convolutions through the flows: static, dynamic and trained, and their files.
 
-mod common;
-
-use common::{batch, distance, norm};
+use crate::common::{batch, distance, norm};
 use qflow::{
     Error, QConfig, QConfigSpec, TrainOptions, calibrate, convert, convert_into, fit, from_bytes,
     fuse_all, fuse_all_qat, load, prepare, prepare_qat, quantize_dynamic, save, step_differences,

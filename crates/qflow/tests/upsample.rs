@@ -1,8 +1,6 @@
 //! Modules that change an image's size, through the flow: float, int8 with the input's qparams, files.
 
-mod common;
-
-use common::batch;
+use crate::common::batch;
 use qflow::{Error, QConfig, from_bytes, quantize, to_bytes};
 use qnn::quantized::functional as qf;
 use qnn::{

@@ -1,9 +1,7 @@
 //! Recurrent cells, softmax, layer normalization and curves: near their definitions in `f64`, and the same bits on every
 //! instruction set and with any number of threads.
 
-mod common;
-
-use common::Data;
+use crate::common::{self, Data};
 use qkernels_x86::{
     AttentionScratch, AttentionShape, Cell, CellState, Context, Curve, Error, Isa, Tier,
     attention_f32, cell_step, curve_f32, layer_norm_f32, softmax_f32,

@@ -1,8 +1,6 @@
 //! Convolutions on every instruction set of this CPU, byte for byte against naive loops.
 
-mod common;
-
-use common::{Data, Model, check_conv, isas, range};
+use crate::common::{Data, Model, check_conv, isas, range};
 use proptest::prelude::*;
 use qkernels_x86::{Context, ConvShape, Error, PackedWeights, Requant, conv, linear};
 

@@ -1,11 +1,9 @@
 //! Calls decoded from random bytes, as the fuzz target of the repository runs them, for a moment.
 
-mod common;
-
 use std::cell::Cell;
 
-use common::Data;
-use common::decode::{Call, check};
+use crate::common::Data;
+use crate::common::decode::{Call, check};
 use proptest::prelude::*;
 
 /// Most bytes name a call that is small enough to be checked; otherwise this would test nothing.

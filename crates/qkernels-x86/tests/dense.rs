@@ -1,8 +1,6 @@
 //! Linear layers on every instruction set of this CPU, byte for byte against naive loops.
 
-mod common;
-
-use common::{Data, Model, check_linear, isas, range};
+use crate::common::{Data, Model, check_linear, isas, range};
 use proptest::prelude::*;
 use qkernels_x86::{Context, Error, OutputRange, PackedWeights, Requant, linear};
 

@@ -1,9 +1,7 @@
 //! Depthwise convolutions through the public door, on every tier, byte for byte against naive loops.
 //! The geometry in depth is tested beside the kernel.
 
-mod common;
-
-use common::{Data, check_conv, isas, range};
+use crate::common::{Data, check_conv, isas, range};
 use qkernels_x86::{Context, ConvShape, Error, PackedWeights, Requant, conv};
 
 /// A square two-dimensional depthwise convolution.

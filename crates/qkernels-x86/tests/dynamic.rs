@@ -1,8 +1,6 @@
 //! Rows quantized by ranges of their own, on every tier and thread count.
 
-mod common;
-
-use common::{Data, isas};
+use crate::common::{Data, isas};
 use qkernels_x86::{Context, Error, RowParams, min_max, quantize_rows_u8, quantize_u8};
 use qtensor_core::choose_qparams::{ChooseOptions, choose_quantization_params};
 

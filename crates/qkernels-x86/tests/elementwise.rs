@@ -1,8 +1,6 @@
 //! Every elementwise kernel, on every tier and thread count, against the scalar formula.
 
-mod common;
-
-use common::{contexts, isas};
+use crate::common::{contexts, isas};
 use qkernels_x86::{
     Context, Error, MinMax, OutputRange, add, clamp, dequantize_i8, dequantize_u8, flip_sign,
     lookup, min_max, mul, quantize_i8, quantize_u8, to_channels_first, to_channels_last,

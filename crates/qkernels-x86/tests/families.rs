@@ -1,10 +1,8 @@
 //! Families of hard data on every kind of layer, tier by tier, byte for byte against naive loops.
 
-mod common;
-
-use common::cases::{convolutions, linear_layers, square};
-use common::families::{Scaling, Values, model};
-use common::{Data, Model, isas, range};
+use crate::common::cases::{convolutions, linear_layers, square};
+use crate::common::families::{Scaling, Values, model};
+use crate::common::{Data, Model, isas, range};
 use qkernels_x86::{Context, ConvShape, MAX_REDUCTION};
 
 const ZERO_POINTS: [u8; 4] = [0, 1, 127, 255];

@@ -1,9 +1,7 @@
 //! Pooling on every tier and thread count, against loops that follow PyTorch's definition literally.
 
-mod common;
-
-use common::pools::{mean, naive, naive_size};
-use common::{contexts, isas};
+use crate::common::pools::{mean, naive, naive_size};
+use crate::common::{contexts, isas};
 use qkernels_x86::{Context, Error, Isa, PoolShape, adaptive_avg_pool, avg_pool, max_pool};
 
 fn bytes(seed: u64, len: usize) -> Vec<u8> {

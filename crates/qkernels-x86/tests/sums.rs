@@ -1,8 +1,6 @@
 //! Layers that deliver sums or floats instead of bytes, on every tier and thread count.
 
-mod common;
-
-use common::{Data, isas};
+use crate::common::{Data, isas};
 use qkernels_x86::{
     Context, ConvShape, Error, FloatOutput, PackedWeights, RowParams, conv_f32, conv_i32,
     linear_f32, linear_i32,

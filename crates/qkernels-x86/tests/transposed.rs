@@ -1,8 +1,6 @@
 //! Transposed convolutions on every instruction set of this CPU, byte for byte against their definition.
 
-mod common;
-
-use common::{Data, Model, isas};
+use crate::common::{Data, Model, isas};
 use proptest::prelude::*;
 use qkernels_x86::reference;
 use qkernels_x86::{

@@ -1,10 +1,7 @@
 //! Calls decoded from random bytes, as the fuzz target `ops` runs them, for a moment.
 
-mod common;
-mod decode;
-
-use common::Rng;
-use decode::{Call, check};
+use crate::common::Rng;
+use crate::decode::{Call, check};
 
 /// Bytes that the fuzz target once failed on.
 const FOUND: &[&[u8]] = &[

@@ -1,8 +1,6 @@
 //! Arguments at the edges of their types: an error or a right answer, without a panic and without memory for what is not there.
 
-mod common;
-
-use common::quantized as integers;
+use crate::common::{self, quantized as integers};
 use qops::float::{
     adaptive_avg_pool_backward, avg_pool_backward, channel_shuffle, conv, conv_weight_gradient,
     interpolate, pad_with, slice_backward, softmax,

@@ -1,8 +1,6 @@
 //! Order statistics and comparisons of real numbers, and where quantized ones share them.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use qops::{float, quantized as q8};
 use qtensor_core::{DType, Quantizer, Tensor, make_per_channel_quantized_tensor};
 

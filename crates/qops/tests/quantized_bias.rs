@@ -1,8 +1,6 @@
 //! Biases at and beyond the room that sums leave in the accumulator.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use qops::quantized::{Activation, OutQParams, PackedConv, PackedLinear, max_bias_magnitude};
 use qops::{ConvSpec, Error};
 use qtensor_core::{DType, IntTensor, QTensor, Quantizer, Tensor};

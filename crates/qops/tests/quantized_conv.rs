@@ -1,8 +1,6 @@
 //! Convolutions against the formula, byte for byte: one to three dimensions, groups, strides, dilation, layouts.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use qops::quantized::{Activation, OutQParams, PackedConv, add, add_relu, conv1d, conv2d, conv3d};
 use qops::{ConvSpec, Error};
 use qtensor_core::{DType, IntTensor, MemoryFormat, QTensor, Tensor};

@@ -1,8 +1,6 @@
 //! Transposed convolutions against the formula, byte for byte: one to three dimensions, groups, strides, dilation, layouts.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use qops::quantized::{
     Activation, DynamicQuant, Granularity, OutQParams, PackedConvTranspose, by_output_channel,
     conv_transpose1d, conv_transpose2d, conv_transpose3d,

@@ -1,8 +1,6 @@
 //! Concatenation, batch normalization, conversions and matrix products against their formulas, in every layout.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use qops::Error;
 use qops::quantized::*;
 use qtensor_core::{DType, MemoryFormat, QTensor, Quantizer, Tensor, quantize_with};

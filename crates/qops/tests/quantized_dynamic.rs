@@ -1,8 +1,6 @@
 //! Layers on float inputs that are quantized as they come, bit for bit against their formula.
 
-mod common;
-
-use common::{Rng, weights};
+use crate::common::{self, Rng, weights};
 use qops::quantized::{Activation, DynamicQuant, Granularity, PackedConv, PackedLinear};
 use qops::{ConvSpec, Error, float};
 use qtensor_core::affine::{inverse_scale, quantize_value};

@@ -1,8 +1,6 @@
 //! Clamps, sums, products and scalars against their formulas, in every layout.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use qops::Error;
 use qops::quantized::*;
 use qtensor_core::{DType, QTensor};

@@ -1,8 +1,6 @@
 //! `…_out` and `…_like_first` against the forms with explicit qparams, byte for byte.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use qops::Error;
 use qops::quantized::*;
 use qtensor_core::{DType, MemoryFormat, QTensor};

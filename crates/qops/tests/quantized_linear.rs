@@ -1,8 +1,6 @@
 //! The linear layer against its formula, byte for byte, and every mistake with its numbers.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use qops::Error;
 use qops::quantized::{Activation, OutQParams, PackedConv, PackedLinear, linear};
 use qtensor_core::{DType, QTensor, Tensor, quantize_per_channel, quantize_per_tensor};

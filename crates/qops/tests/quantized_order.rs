@@ -1,8 +1,6 @@
 //! Order statistics against a plain search and a plain stable sort, for every type, layout and dimension.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use qops::Error;
 use qops::quantized::*;
 use qtensor_core::{DType, QTensor, Quantizer};

@@ -1,8 +1,6 @@
 //! Pools against the formula, byte for byte, in every layout; the result keeps the input's map.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use qops::quantized::{adaptive_avg_pool, avg_pool, max_pool};
 use qops::{Error, PoolSpec};
 use qtensor_core::{DType, MemoryFormat, QTensor};

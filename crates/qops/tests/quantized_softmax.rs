@@ -1,8 +1,6 @@
 //! Softmax and PReLU against their formulas, along every dimension and in every layout.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use qops::Error;
 use qops::quantized::*;
 use qtensor_core::{DType, QTensor};

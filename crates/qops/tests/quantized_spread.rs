@@ -1,9 +1,7 @@
 //! Means, deviations, scalar forms, stacking and per-channel concatenation: exact integers, by plain formulas and as
 //! PyTorch 2.6 gave them.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use qops::quantized::*;
 use qtensor_core::{DType, IntTensor, QTensor, Quantizer, make_per_channel_quantized_tensor};
 

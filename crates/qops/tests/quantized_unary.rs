@@ -1,8 +1,6 @@
 //! Activation functions: all 256 bytes against the formulas, in every layout, and what is refused.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use qops::Error;
 use qops::quantized::*;
 use qtensor_core::{DType, QTensor};

@@ -1,8 +1,6 @@
 //! Padding, shuffling and interpolation, float and quantized, against plain index arithmetic and PyTorch 2.6's integers.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use qops::{Interpolation, PadMode, ResizeTo, float, quantized as q8};
 use qtensor_core::{
     DType, MemoryFormat, QTensor, Quantizer, Tensor, make_per_channel_quantized_tensor,

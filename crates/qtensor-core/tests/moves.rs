@@ -1,9 +1,7 @@
 //! Properties of every operation that cuts, merges, copies or writes elements: on random tensors in every memory layout, float and
 //! quantized, per tensor and per channel, the results are those of a naive model of a shape and a list.
 
-mod common;
-
-use common::{Model, each_index};
+use crate::common::{Model, each_index};
 use proptest::prelude::*;
 use qtensor_core::{
     DType, Error, Index, MemoryFormat, QTensor, Quantizer, Tensor, quantize_per_channel,

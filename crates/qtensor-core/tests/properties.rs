@@ -1,9 +1,7 @@
 //! Properties on random tensors: every chain of views equals the same chain on a plain list of values,
 //! in files and through quantization too.
 
-mod common;
-
-use common::Model;
+use crate::common::Model;
 use proptest::prelude::*;
 use qtensor_core::{
     DType, MemoryFormat, Quantizer, Tensor, quantize_per_channel, quantize_per_tensor,

@@ -1,11 +1,8 @@
 //! The embedded network on the embedded digits: float logits as PyTorch's, int8 accuracy, signal-to-noise ratio, size.
 
-#[path = "../examples/common/mod.rs"]
-mod common;
-
+use crate::common::digits::Digits;
+use crate::common::net::DigitsNet;
 use approx::assert_abs_diff_eq;
-use common::digits::Digits;
-use common::net::DigitsNet;
 use qtensor::prelude::*;
 use qtensor::qflow;
 

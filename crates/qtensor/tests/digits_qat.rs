@@ -1,13 +1,11 @@
 //! Training on the embedded digits: an epoch from drawn parameters learns, and an epoch with fake-quants ends in an
 //! int8 net that is within one step of the trained one at every place.
 
-#[path = "../examples/common/mod.rs"]
-mod common;
 #[path = "../examples/common/training.rs"]
 mod training;
 
-use common::digits::Digits;
-use common::net::DigitsNet;
+use crate::common::digits::Digits;
+use crate::common::net::DigitsNet;
 use qtensor::prelude::*;
 use qtensor::qflow;
 use qtensor::qgrad::optim::{AdamW, Sgd};

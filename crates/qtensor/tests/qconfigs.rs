@@ -1,7 +1,5 @@
 //! The example `qconfigs`: what the guide `docs/choosing-qconfigs.md` concludes from its table.
 
-#[path = "../examples/common/mod.rs"]
-mod common;
 #[path = "../examples/qconfigs/configurations.rs"]
 mod configurations;
 #[path = "../examples/qconfigs/study.rs"]

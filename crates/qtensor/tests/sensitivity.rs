@@ -1,7 +1,5 @@
 //! The example `sensitivity`: the damaged place is found, and left in float alone.
 
-#[path = "../examples/common/mod.rs"]
-mod common;
 #[path = "../examples/sensitivity/damage.rs"]
 mod damage;
 #[path = "../examples/sensitivity/study.rs"]

@@ -1,13 +1,10 @@
 //! Converted models are `Send + Sync`: one, two and eight threads at once get the bytes that one alone got.
 
-#[path = "../examples/common/mod.rs"]
-mod common;
-
 use std::sync::Barrier;
 use std::thread;
 
-use common::digits::Digits;
-use common::net::DigitsNet;
+use crate::common::digits::Digits;
+use crate::common::net::DigitsNet;
 use qtensor::models::ResNet;
 use qtensor::prelude::*;
 use qtensor::qnn::manual_seed;

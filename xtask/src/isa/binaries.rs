@@ -6,13 +6,18 @@ use serde_json::Value;
 
 use crate::process::{self, Failure};
 
-/// The tests of each tier: the directory of a package, and what the names of its test files begin with.
-const TESTS: &[(&str, &str)] = &[("qkernels-x86", ""), ("qops", "quantized_")];
+/// The tests of each tier: the directory of a package, the executables (all if none is named), and a filter of their tests.
+const TESTS: &[(&str, Option<&str>, &[&str])] = &[
+    ("qkernels-x86", None, &[]),
+    // Its other files do not come to the kernels.
+    ("qops", Some("it"), &["quantized_"]),
+];
 
-/// An executable, and the directory of its package, where cargo would run it.
+/// An executable, the directory of its package, where cargo would run it, and the filter of its tests.
 pub struct Binary {
     pub executable: PathBuf,
     pub package: PathBuf,
+    pub filters: &'static [&'static str],
 }
 
 /// Builds the tests, of the whole workspace if that shares the artifacts of other steps.
@@ -23,19 +28,19 @@ pub fn build(whole_workspace: bool) -> Result<Vec<Binary>, Failure> {
     if whole_workspace {
         command.arg("--workspace");
     } else {
-        for (package, _) in TESTS {
+        for (package, ..) in TESTS {
             command.args(["-p", package]);
         }
     }
     println!("$ {}", process::describe(&command));
     let binaries = select(&process::capture(&mut command)?)?;
-    for (package, start) in TESTS {
+    for (package, ..) in TESTS {
         if !binaries
             .iter()
             .any(|binary| binary.package.ends_with(package))
         {
             return Err(Failure::new(format!(
-                "found no test of `{package}` whose name begins with `{start}`"
+                "found no test executable of `{package}`"
             )));
         }
     }
@@ -56,13 +61,16 @@ fn select(messages: &str) -> Result<Vec<Binary>, Failure> {
             continue;
         };
         let package = Path::new(manifest).parent().unwrap_or(Path::new(""));
-        let wanted = TESTS
-            .iter()
-            .any(|(directory, start)| package.ends_with(directory) && name.starts_with(start));
-        if wanted && message["profile"]["test"] == Value::Bool(true) {
+        let wanted = TESTS.iter().find(|(directory, only, _)| {
+            package.ends_with(directory) && only.is_none_or(|only| only == name)
+        });
+        if let Some((.., filters)) = wanted
+            && message["profile"]["test"] == Value::Bool(true)
+        {
             binaries.push(Binary {
                 executable: executable.into(),
                 package: package.to_owned(),
+                filters,
             });
         }
     }
@@ -84,21 +92,24 @@ mod tests {
     #[test]
     fn only_the_wanted_test_executables_are_selected() {
         let messages = [
-            message("qkernels-x86", "dense", true),
+            message("qkernels-x86", "qkernels_x86", true),
             message("qkernels-x86", "tiers", false),
             message("qops", "qops", true),
-            message("qops", "quantized_conv", true),
-            message("qnn", "quantized", true),
+            message("qops", "it", true),
+            message("qnn", "it", true),
             r#"{"reason":"build-finished","success":true}"#.to_owned(),
             "text between the messages".to_owned(),
         ];
         let found = select(&messages.join("\n")).expect("every line is a message");
-        let found: Vec<_> = found.iter().map(|binary| &binary.executable).collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|binary| (binary.executable.as_path(), binary.filters))
+            .collect();
         assert_eq!(
             found,
             [
-                Path::new("target/dense"),
-                Path::new("target/quantized_conv")
+                (Path::new("target/qkernels_x86"), &[][..]),
+                (Path::new("target/it"), &["quantized_"][..])
             ]
         );
         assert!(select("{broken").is_err());

@@ -1,5 +1,4 @@
 //! A small net with every kind of place, and seeded data for it.
-#![allow(dead_code, reason = "each test target uses a part of it")]
 
 pub mod decode;
 pub mod edits;

@@ -1,5 +1,4 @@
 //! Layers with reproducible data, and the comparison of all tiers with the naive loops.
-#![allow(dead_code, reason = "every test binary uses its own part")]
 
 pub mod cases;
 pub mod decode;

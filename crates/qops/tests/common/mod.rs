@@ -1,8 +1,5 @@
 //! What the tests of quantized operations share: reproducible integers and the plain formulas.
 
-// Each test file is a crate of its own and uses its part of this module.
-#![allow(dead_code)]
-
 use qops::quantized::{Activation, OutQParams};
 use qtensor_core::{DType, IntTensor, MemoryFormat, QTensor, Quantizer};
 

@@ -1,8 +1,5 @@
 //! What the property tests share: a tensor as a shape and a list.
 
-// Each test file is a crate of its own and uses its part of this module.
-#![allow(dead_code)]
-
 /// The naive model: a shape and the values in logical order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {

@@ -6,9 +6,9 @@ use qtensor::prelude::*;
 use qtensor::qflow;
 use qtensor::qflow::accuracy::{Automatic, Bound, HtmlReport, Measure, quantize_within};
 
+use super::damage::{DAMAGED, damage};
 use crate::common::digits::Digits;
 use crate::common::net::DigitsNet;
-use crate::damage::{DAMAGED, damage};
 
 /// Weights under PyTorch's names.
 const WEIGHTS: &[u8] = include_bytes!("../../data/digits_net.safetensors");

@@ -6,22 +6,19 @@
 //! floats as little-endian words.
 //!
 //! ```text
-//! cargo test -p qkernels-x86 --test corpus
-//! QTENSOR_BLESS=1 cargo test -p qkernels-x86 --test corpus    # writes the file anew
+//! cargo test -p qkernels-x86 --test it corpus::
+//! QTENSOR_BLESS=1 cargo test -p qkernels-x86 --test it corpus::    # writes the file anew
 //! ```
 //!
 //! Only a decision to change results, or a new call at the end of the corpus, changes the file.
-
-#[path = "../common/mod.rs"]
-mod common;
 
 mod calls;
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use crate::common::isas;
 use calls::Call;
-use common::isas;
 use qkernels_x86::Context;
 use sha2::{Digest, Sha256};
 

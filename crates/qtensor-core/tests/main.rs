@@ -1,0 +1,12 @@
+//! The integration tests of this crate, as modules of one executable that is linked once.
+
+mod common;
+
+mod hostile;
+mod layout;
+mod make;
+mod moves;
+mod moves_exact;
+mod properties;
+mod qparams;
+mod qtensor;
