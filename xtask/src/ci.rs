@@ -96,7 +96,8 @@ const STEPS: &[Step] = &[
         name: "quickstart",
         action: Action::Quickstart(&[
             "run",
-            "--release",
+            "--config",
+            "xtask/optimized.toml",
             "-p",
             "qtensor",
             "--example",

@@ -55,6 +55,14 @@ fn compile() -> Result<PathBuf, Failure> {
         "--lib",
     ]);
     command.arg("--target-dir").arg(&directory);
+    // Nothing of the dependencies is looked at but what they inline into the kernels, which is optimized there.
+    for setting in [
+        "\"*\".opt-level=0",
+        "bytemuck.opt-level=3",
+        "safe_arch.opt-level=3",
+    ] {
+        command.args(["--config", &format!("profile.release.package.{setting}")]);
+    }
     command.args(["--", "-C", "codegen-units=1", "-C", "debuginfo=0"]);
     // Only these names keep the values of constant arguments, the sizes of a tile.
     command.args(["-C", "symbol-mangling-version=v0"]);
