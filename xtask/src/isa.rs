@@ -44,8 +44,7 @@ enum Outcome {
 /// Runs the tests of every tier that this CPU has, prints the table, and fails if a test failed or a
 /// required tier did not run. `in_ci` builds as the tests of the whole workspace are built.
 pub fn run(in_ci: bool) -> Result<(), Failure> {
-    let mut list = process::cargo();
-    list.args(["run", "--quiet", "-p", "qkernels-x86", "--example", "tiers"]);
+    let mut list = Command::new(binaries::list_of_tiers(in_ci)?);
     let tiers = parse_tiers(&process::capture(&mut list)?)?;
     let required = std::env::var(REQUIRED_VARIABLE).unwrap_or_default();
     let required = parse_required(&required, &tiers)?;

@@ -47,12 +47,44 @@ pub fn build(whole_workspace: bool) -> Result<Vec<Binary>, Failure> {
     Ok(binaries)
 }
 
+/// Builds the example that lists the tiers, with the features of the whole workspace if that shares the artifacts of other
+/// steps; `cargo run` has those of one package alone, for which half of the dependencies are compiled once more.
+pub fn list_of_tiers(whole_workspace: bool) -> Result<PathBuf, Failure> {
+    let mut command = process::cargo();
+    command.args(["build", "--quiet", "--example", "tiers"]);
+    command.arg("--message-format=json-render-diagnostics");
+    if whole_workspace {
+        command.arg("--workspace");
+    } else {
+        command.args(["-p", "qkernels-x86"]);
+    }
+    let messages = process::capture(&mut command)?;
+    example(&messages)?.ok_or_else(|| Failure::new("cargo built no example `tiers`"))
+}
+
+/// The executable of an example among cargo's messages.
+fn example(messages: &str) -> Result<Option<PathBuf>, Failure> {
+    for line in messages.lines().filter(|line| line.starts_with('{')) {
+        let message = parse(line)?;
+        if message["target"]["name"] == "tiers"
+            && let Some(executable) = message["executable"].as_str()
+        {
+            return Ok(Some(executable.into()));
+        }
+    }
+    Ok(None)
+}
+
+fn parse(line: &str) -> Result<Value, Failure> {
+    serde_json::from_str(line)
+        .map_err(|error| Failure::new(format!("cargo's message `{line}`: {error}")))
+}
+
 /// The executables of [`TESTS`] among cargo's messages, one JSON object a line.
 fn select(messages: &str) -> Result<Vec<Binary>, Failure> {
     let mut binaries = Vec::new();
     for line in messages.lines().filter(|line| line.starts_with('{')) {
-        let message: Value = serde_json::from_str(line)
-            .map_err(|error| Failure::new(format!("cargo's message `{line}`: {error}")))?;
+        let message = parse(line)?;
         let (Some(executable), Some(manifest), Some(name)) = (
             message["executable"].as_str(),
             message["manifest_path"].as_str(),
@@ -113,5 +145,8 @@ mod tests {
             ]
         );
         assert!(select("{broken").is_err());
+        let tiers = example(&messages.join("\n")).expect("every line is a message");
+        assert_eq!(tiers.as_deref(), Some(Path::new("target/tiers")));
+        assert!(example(&messages[0]).is_ok_and(|none| none.is_none()));
     }
 }
