@@ -248,10 +248,10 @@ fn multiply<F: Finish>(
         out: part.out,
         stride: part.stride,
     };
-    // Whether blocks are runs of bytes of the input and of the output, and far away; copies with padding are near anyway.
-    let runs = dense.groups == 1 && geometry.is_matrix(dense.channels);
+    // Whether rows are read once, and far away; copies with padding are near anyway.
+    let once = dense.groups == 1 && dense.segments == 1;
     let bytes = x.len() + size_of_val::<[F::Out]>(results.out);
-    let far = runs && part.panels.len() == dense.panels() && bytes >= FAR_BYTES;
+    let far = once && part.panels.len() == dense.panels() && bytes >= FAR_BYTES;
     let mut sums = Sums::zero();
     // The sums whose results are made while the next ones are under way.
     let mut waiting: Option<Block> = None;
@@ -269,7 +269,7 @@ fn multiply<F: Finish>(
             let times = block.len() * part.panels.len().div_ceil(SIDE);
             let mut ahead = match blocks.peek() {
                 Some((_, next)) if far => results.ahead(&source, &job.finish, next, times),
-                _ => Ahead::default(),
+                _ => None,
             };
             for neighbours in balanced(part.panels.len(), SIDE) {
                 let panels = neighbours.len();
@@ -285,7 +285,9 @@ fn multiply<F: Finish>(
                 for pair in block {
                     let (now, later) = next.split_at(next.len().min(fetched));
                     next = later;
-                    ahead.step(bytemuck::cast_slice(results.out));
+                    if let Some(ahead) = &mut ahead {
+                        ahead.step(bytemuck::cast_slice(results.out));
+                    }
                     tiles.multiply(&source, pair.starts(), lines, panels, now);
                     let made = Block {
                         pair,
@@ -332,27 +334,23 @@ impl<F: Finish> Results<'_, F> {
     /// What the pairs of the `next` block read and write, to be fetched in `times` steps.
     fn ahead<'s>(
         &self,
-        source: &Source<'s>,
+        source: &'s Source<'s>,
         finish: &'s F,
-        next: &[Pair],
+        next: &'s [Pair],
         times: usize,
-    ) -> Ahead<'s> {
+    ) -> Option<Ahead<'s, impl Iterator<Item = &'s [u8]> + Clone + use<'s, F>>> {
         let placement = self.placement;
-        let ends = next.first().zip(next.last());
-        let rows = ends.and_then(|(first, last)| {
-            let (first, last) = (placement.runs(first).first()?, placement.runs(last).last()?);
-            Some(first.row..last.row + last.count)
-        });
-        let Some(((first, last), rows)) = ends.zip(rows) else {
-            return Ahead::default();
-        };
-        let starts = (first.starts().iter()).chain(last.starts());
-        let input = source.between(starts.copied());
+        let (first, last) = (placement.runs(next.first()?), placement.runs(next.last()?));
+        let (first, last) = (first.first()?.row, last.last()?);
+        let rows = first..last.row + last.count;
+        let starts = next.iter().flat_map(Pair::starts);
+        let channels = self.job.dense.channels;
+        let input = starts.flat_map(move |&start| source.rows(start, channels));
         let size = self.stride * size_of::<F::Out>();
         let written = (rows.start - self.first_row) * size..(rows.end - self.first_row) * size;
         let first = self.job.first_row;
         let beside = finish.beside(first + rows.start..first + rows.end);
-        Ahead::new([input, beside], written, times)
+        Some(Ahead::new(input, beside, written, times))
     }
 
     #[inline(always)]

@@ -57,15 +57,6 @@ impl Geometry {
         }
     }
 
-    /// Whether the rows are those of a matrix of `k` bytes each.
-    pub(super) fn is_matrix(&self, k: usize) -> bool {
-        let ([depths, image, _], [lines, line], [rows, row]) = (self.planes, self.lines, self.rows);
-        let even = |count: usize, step: usize, inner: usize| count * inner == step;
-        let lines_join = lines == 1 || even(rows, line, row);
-        let images_join = depths == 1 && (rows * lines == self.total || even(lines, image, line));
-        row == k && self.segments.len() == 1 && lines_join && images_join
-    }
-
     /// Where a line begins, counted over all planes.
     pub(super) fn line(&self, index: usize) -> usize {
         let [depths, image, depth] = self.planes;

@@ -18,12 +18,9 @@ pub(crate) fn fetch(bytes: &[u8]) {
 }
 
 impl<'a> Source<'a> {
-    /// The bytes from the first to the end of the last of the tiles that begin at `starts`.
-    pub(crate) fn between(&self, starts: impl Iterator<Item = usize> + Clone) -> &'a [u8] {
-        let (first, last) = (starts.clone().min(), starts.max());
-        let tile = self.bytes.len() + 1 - self.end;
-        first
-            .zip(last)
-            .map_or(&[], |(first, last)| &self.bytes[first..last + tile])
+    /// The first `len` bytes of each row of the tile that begins at `start`, as far as there are any.
+    pub(crate) fn rows(&self, start: usize, len: usize) -> impl Iterator<Item = &'a [u8]> + Clone {
+        let rows = self.bytes.get(start..).unwrap_or_default();
+        (rows.chunks(self.step.max(1)).take(self.height)).map(move |row| &row[..len.min(row.len())])
     }
 }
