@@ -26,6 +26,39 @@ pub(super) unsafe fn rows(
     other: Option<&[u8]>,
     width: usize,
 ) {
+    let whole = epilogue.columns == SIDE * PANEL;
+    let centred = sum.inputs[1].1 == 0;
+    // SAFETY: as for the caller; these are the columns and the zero point.
+    unsafe {
+        match (whole, centred) {
+            (true, true) => {
+                rows_of::<true, true>(sums, height, panels, epilogue, sum, other, width)
+            }
+            (true, false) => {
+                rows_of::<true, false>(sums, height, panels, epilogue, sum, other, width)
+            }
+            (false, _) => {
+                rows_of::<false, false>(sums, height, panels, epilogue, sum, other, width)
+            }
+        }
+    }
+}
+
+/// [`rows`], of all columns of two panels if `WHOLE`, and to activations whose zero point is 0 if `CENTRED`: an instruction less
+/// of about nineteen for each.
+///
+/// # Safety
+/// As [`rows`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn rows_of<const WHOLE: bool, const CENTRED: bool>(
+    sums: &[i32],
+    height: usize,
+    panels: usize,
+    epilogue: &mut Epilogue,
+    sum: Sum,
+    other: Option<&[u8]>,
+    width: usize,
+) {
     let Output::Bytes {
         multipliers,
         range,
@@ -70,12 +103,21 @@ pub(super) unsafe fn rows(
         // are integers.
         let conv = _mm512_min_ps(_mm512_mul_ps(conv, factors[n]), conv_hi);
         let conv = _mm512_roundscale_ps::<NEAREST>(_mm512_max_ps(conv, conv_lo));
-        // SAFETY: `other` and the output have all columns of the row, and the mask selects no others.
+        let other = other.wrapping_add(m * width + n * PANEL);
+        // SAFETY: `other` and the output have all columns of the row; these are all of the panel, or the mask selects no
+        // others.
         let other = unsafe {
-            let columns = (columns >> (n * PANEL)) as __mmask16;
-            _mm_maskz_loadu_epi8(columns, other.wrapping_add(m * width + n * PANEL).cast())
+            if WHOLE {
+                _mm_loadu_si128(other.cast())
+            } else {
+                let columns = (columns >> (n * PANEL)) as __mmask16;
+                _mm_maskz_loadu_epi8(columns, other.cast())
+            }
         };
-        let other = _mm512_sub_epi32(_mm512_cvtepu8_epi32(other), other_zero);
+        let mut other = _mm512_cvtepu8_epi32(other);
+        if !CENTRED {
+            other = _mm512_sub_epi32(other, other_zero);
+        }
         let other = _mm512_mul_ps(_mm512_cvtepi32_ps(other), other_scale);
         let both = _mm512_add_ps(_mm512_mul_ps(conv, conv_scale), other);
         _mm512_cvtps_epi32(_mm512_mul_ps(both, inv_scale))
