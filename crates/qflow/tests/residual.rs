@@ -8,10 +8,11 @@ use qflow::{
 };
 use qnn::intrinsic::{self, ConvAdd2d, ConvAddReLU2d, quantized};
 use qnn::{
-    Conv2d, DeQuantStub, Layer, Module, Node, QuantStub, Result, Value, describe, manual_seed, tap,
+    Conv2d, DeQuantStub, FloatFunctional, Layer, Module, Node, QuantStub, Result, Sequential,
+    Value, describe, manual_seed, tap,
 };
 use qops::quantized::{self as ops, OutQParams};
-use qtensor_core::{QTensor, Tensor};
+use qtensor_core::{IntTensor, MemoryFormat, QTensor, Tensor};
 
 const SHAPE: [usize; 4] = [2, 4, 6, 5];
 
@@ -260,4 +261,75 @@ fn hooks_within_are_refused_and_those_of_the_place_stay() {
     convert(&mut net).unwrap();
     net.forward(&batch(1, &SHAPE)).unwrap();
     assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+/// A block that gives its input away.
+#[derive(Module)]
+#[module(owned)]
+struct Block {
+    first: Layer<Conv2d>,
+    second: Layer<Conv2d>,
+    add_relu: Layer<FloatFunctional>,
+}
+
+impl Block {
+    fn new() -> Block {
+        let conv = || Conv2d::config(4, 4, 3).padding(1).build().unwrap().into();
+        Block {
+            first: conv(),
+            second: conv(),
+            add_relu: FloatFunctional.into(),
+        }
+    }
+
+    fn forward(&self, x: Value) -> Result<Value> {
+        let y = self.first.forward(&x)?;
+        self.add_relu.add_relu_after(&[&self.second], &y, x)
+    }
+}
+
+#[test]
+fn sums_take_the_place_of_what_is_given_away_and_of_nothing_else() {
+    manual_seed(3);
+    let mut net = Sequential::new()
+        .push(QuantStub)
+        .push(Block::new())
+        .push(Block::new())
+        .push(DeQuantStub);
+    quantize(&mut net, QConfig::x86(), (0..4).map(|s| batch(s, &SHAPE))).unwrap();
+    let x = batch(7, &SHAPE);
+    // Whoever watches gets every value in memory of its own.
+    let (watched, outputs) = tap::record(|| net.forward(&x));
+    let watched = watched.unwrap().to_tensor();
+    for _ in 0..2 {
+        assert_eq!(net.forward(&x).unwrap().to_tensor(), watched);
+    }
+
+    let mut blocks = Vec::new();
+    net.children(&mut |name, child| {
+        if name == "1" || name == "2" {
+            blocks.push(child.as_place().unwrap().held() as &dyn std::any::Any);
+        }
+    });
+    let blocks: Vec<&Block> = blocks.iter().map(|b| b.downcast_ref().unwrap()).collect();
+    let value = |path: &str| {
+        let (_, value) = outputs.iter().find(|(at, _)| at == path).unwrap();
+        int8(value).clone()
+    };
+    let (input, sum) = (value("0"), value("1"));
+    let held: Value = input.clone().into();
+    let got = Module::forward(blocks[0], &held).unwrap();
+    assert_eq!((int8(&held), int8(&got)), (&input, &sum));
+    assert!(!int8(&got).shares_storage_with(&input));
+    // Nobody else holds the first block's sums.
+    let memory = |value: &Value| match int8(value).int_repr() {
+        IntTensor::U8(ints) => ints
+            .dense_slice(MemoryFormat::ChannelsLast)
+            .unwrap()
+            .as_ptr(),
+        _ => panic!("activations are quint8"),
+    };
+    let own = memory(&got);
+    let last = blocks[1].forward_owned(got).unwrap();
+    assert_eq!((int8(&last), memory(&last)), (&value("2"), own));
 }
