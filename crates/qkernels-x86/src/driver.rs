@@ -115,7 +115,8 @@ pub(crate) fn run<F: Finish>(
     });
 }
 
-/// Lets every piece compute some of `panels` panels of all rows into memory of its own.
+/// Lets every piece compute some of `panels` panels of all rows into memory of its own, which begins with what the output
+/// holds if results are made of that, too.
 pub(crate) fn by_columns<F: Finish>(
     finish: F,
     pieces: usize,
