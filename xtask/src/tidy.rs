@@ -10,6 +10,7 @@ mod docs;
 mod files;
 mod guides;
 mod layout;
+mod lock;
 mod report;
 mod tests_of_crates;
 mod tree;
@@ -80,6 +81,11 @@ const RULES: &[Rule] = &[
         name: "tests",
         says: "every file in a crate's tests/ is a module of tests/main.rs or a target of the manifest",
         check: tests_of_crates::compiled,
+    },
+    Rule {
+        name: "no-c",
+        says: "building needs no C compiler: no package of Cargo.lock depends on one that compiles C",
+        check: lock::builds_no_c,
     },
     Rule {
         name: "doc-paths",
