@@ -24,11 +24,11 @@ pub struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    fn output(&self, channel: usize, products: impl Iterator<Item = (u8, i8)>) -> u8 {
-        let zero_point = i32::from(self.input_zero_point);
-        let sum: i32 = products
-            .map(|(x, w)| (i32::from(x) - zero_point) * i32::from(w))
-            .sum();
+    fn product(&self, x: u8, w: i8) -> i32 {
+        (i32::from(x) - i32::from(self.input_zero_point)) * i32::from(w)
+    }
+
+    fn output(&self, channel: usize, sum: i32) -> u8 {
         requantize(
             self.bias[channel] + sum,
             self.multipliers[channel],
@@ -52,8 +52,11 @@ pub fn linear(layer: &Layer, x: &[u8], m: usize, n: usize, k: usize) -> Vec<u8> 
     let mut out = Vec::with_capacity(m * n);
     for i in 0..m {
         for j in 0..n {
-            let products = (0..k).map(|c| (x[i * k + c], layer.weight[j * k + c]));
-            out.push(layer.output(j, products));
+            let mut sum = 0;
+            for c in 0..k {
+                sum += layer.product(x[i * k + c], layer.weight[j * k + c]);
+            }
+            out.push(layer.output(j, sum));
         }
     }
     out
@@ -74,24 +77,27 @@ pub fn conv(layer: &Layer, x: &[u8], shape: &ConvShape) -> Vec<u8> {
         let at = [position / ow / oh % od, position / ow % oh, position % ow];
         let image = position / ow / oh / od;
         for n in 0..shape.out_channels {
-            let products = (0..taps).flat_map(|tap| {
+            let first = n / columns * channels;
+            let mut sum = 0;
+            for tap in 0..taps {
                 let tap_at = [tap / kw / kh, tap / kw % kh, tap % kw];
                 let coordinate = |axis: usize| {
                     (at[axis] * shape.stride[axis] + tap_at[axis] * shape.dilation[axis])
                         .checked_sub(shape.padding[axis])
                         .filter(|&coordinate| coordinate < shape.input[axis])
                 };
-                let pixel = match (coordinate(0), coordinate(1), coordinate(2)) {
-                    (Some(d), Some(h), Some(w)) => Some(((image * id + d) * ih + h) * iw + w),
-                    _ => None,
+                let (Some(d), Some(h), Some(w)) = (coordinate(0), coordinate(1), coordinate(2))
+                else {
+                    continue;
                 };
-                let first = n / columns * channels;
-                (0..channels).filter_map(move |c| {
-                    let x = x[pixel? * shape.in_channels + first + c];
-                    Some((x, layer.weight[(n * channels + c) * taps + tap]))
-                })
-            });
-            out.push(layer.output(n, products));
+                let pixel = ((image * id + d) * ih + h) * iw + w;
+                let x = &x[pixel * shape.in_channels + first..][..channels];
+                let weight = &layer.weight[n * channels * taps..][..channels * taps];
+                for (c, &x) in x.iter().enumerate() {
+                    sum += layer.product(x, weight[c * taps + tap]);
+                }
+            }
+            out.push(layer.output(n, sum));
         }
     }
     out

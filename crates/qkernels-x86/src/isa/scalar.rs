@@ -29,20 +29,24 @@ pub(super) fn tile(tile: &mut Tile) {
                 let bytes = tile
                     .rows
                     .segment(segment, tile.first + row, tile.offset, quads * QUAD);
-                for (line, x) in lines.iter().zip(bytes.chunks_exact(QUAD)) {
-                    for (acc, w) in acc.iter_mut().zip(line.0.chunks_exact(QUAD)) {
-                        let sum: i32 = x
-                            .iter()
-                            .zip(w)
-                            .map(|(&x, &w)| i32::from(x) * i32::from(w))
-                            .sum();
-                        *acc = acc.wrapping_add(sum);
+                for (line, x) in lines.iter().zip(bytes.as_chunks::<QUAD>().0) {
+                    for (acc, w) in acc.iter_mut().zip(line.0.as_chunks::<QUAD>().0) {
+                        *acc = acc.wrapping_add(dot(x, w));
                     }
                 }
             }
             finish(&acc, epilogue, row, first);
         }
     }
+}
+
+/// The sum of four products, written out: an iterator here costs unoptimized builds of it more than the products.
+#[inline(always)]
+fn dot(&[x0, x1, x2, x3]: &[u8; QUAD], &[w0, w1, w2, w3]: &[i8; QUAD]) -> i32 {
+    i32::from(x0) * i32::from(w0)
+        + i32::from(x1) * i32::from(w1)
+        + i32::from(x2) * i32::from(w2)
+        + i32::from(x3) * i32::from(w3)
 }
 
 /// Delivers the sums of one row of one panel, whose first column within the tile is `first`.
