@@ -40,7 +40,8 @@ pub(super) fn tile(tile: &mut Tile) {
     }
 }
 
-/// The sum of four products, written out: an iterator here costs unoptimized builds of it more than the products.
+/// The sum of four products, written out: where iterators are not inlined, as in builds for tests, they take longer than
+/// the products.
 #[inline(always)]
 fn dot(&[x0, x1, x2, x3]: &[u8; QUAD], &[w0, w1, w2, w3]: &[i8; QUAD]) -> i32 {
     i32::from(x0) * i32::from(w0)
