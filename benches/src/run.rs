@@ -16,6 +16,12 @@ pub fn criterion() -> Criterion {
         .configure_from_args()
 }
 
+/// Whether criterion measures, as `cargo bench` asks of it, or runs each function once, as in `cargo test`.
+pub fn measures() -> bool {
+    let given = |option: &str| std::env::args().any(|argument| argument == option);
+    given("--bench") && !given("--test")
+}
+
 /// Makes the global pool one of a single thread, the calling one, so that whatever asks for the number of
 /// threads finds one and nothing is handed over.
 ///

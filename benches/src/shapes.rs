@@ -22,8 +22,7 @@ pub const CONV: [(&str, ConvShape); 4] = [
 ];
 
 /// The last convolution of a bottleneck, whose results are added to what the block began with.
-pub const EXPANSION: (&str, ConvShape) =
-    ("conv1x1-add-56x56x64to256", square(64, 256, 1, 56, 1, 1));
+pub const EXPANSION: (&str, ConvShape) = ("conv1x1-add-56x56x64to256", CONV[1].1);
 
 /// Layers of decoders: doubling an image with a kernel of twice the stride, of the stride, and in between; a last one to
 /// colours; and a step of an audio decoder.
