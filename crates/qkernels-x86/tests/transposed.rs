@@ -1,59 +1,9 @@
 //! Transposed convolutions on every instruction set of this CPU, byte for byte against their definition.
 
-use crate::common::{Data, Model, isas};
+use crate::common::transposed::square;
+use crate::common::{Data, isas};
 use proptest::prelude::*;
-use qkernels_x86::reference;
-use qkernels_x86::{
-    Context, ConvShape, Error, PackedWeights, Requant, TransposedShape, conv, linear,
-};
-
-/// The layer's output by its parts, on one instruction set.
-fn run(context: &Context, model: &Model, x: &[u8], shape: &TransposedShape) -> Vec<u8> {
-    let output: usize = shape.output().iter().product();
-    let mut out = vec![0xa5; shape.batch * output * shape.out_channels];
-    let zero_point = model.input_zero_point;
-    if shape.has_bare_outputs() {
-        let n = shape.out_channels;
-        let weights = PackedWeights::linear(&vec![0; n], n, 1).unwrap();
-        let requant = Requant::new(
-            &weights,
-            &model.bias,
-            &model.multipliers,
-            zero_point,
-            model.range,
-        );
-        let mut row = vec![0; n];
-        linear(
-            context,
-            &[zero_point; 64],
-            1,
-            &weights,
-            &requant.unwrap(),
-            &mut row,
-        )
-        .unwrap();
-        shape.fill_bare_outputs(context, &row, &mut out).unwrap();
-    }
-    for part in shape.parts() {
-        let weights = part.weights(shape, &model.weight).unwrap();
-        let weights = PackedWeights::conv(&weights, &part.least(shape)).unwrap();
-        let (bias, multipliers) = (part.stacked(&model.bias), part.stacked(&model.multipliers));
-        let requant = Requant::new(&weights, &bias, &multipliers, zero_point, model.range).unwrap();
-        let Some(geometry) = part.conv(shape) else {
-            continue;
-        };
-        let positions: usize = geometry.output().iter().product();
-        let mut sums = vec![0x5a; shape.batch * positions * geometry.out_channels];
-        conv(context, x, &geometry, &weights, &requant, &mut sums).unwrap();
-        if part.is_whole(shape) {
-            assert_eq!(sums.len(), out.len());
-            out = sums;
-        } else {
-            part.place(context, shape, &sums, &mut out).unwrap();
-        }
-    }
-    out
-}
+use qkernels_x86::{Context, ConvShape, Error, TransposedShape};
 
 fn check(data: &mut Data, shape: &TransposedShape) {
     shape.validate().unwrap();
@@ -61,34 +11,7 @@ fn check(data: &mut Data, shape: &TransposedShape) {
     let model = data.model(shape.out_channels, taps * shape.in_channels / shape.groups);
     let inputs: usize = shape.input.iter().product();
     let x = data.bytes(shape.batch * inputs * shape.in_channels);
-    let want = reference::conv_transpose(&model.layer(), &x, shape);
-    for (threads, isa) in isas().into_iter().enumerate() {
-        let got = run(&Context::with(isa, 1 + threads % 3), &model, &x, shape);
-        let wrong = got.iter().zip(&want).position(|(got, want)| got != want);
-        assert_eq!(
-            (wrong, got.len()),
-            (None, want.len()),
-            "{shape:?} on {}",
-            isa.name()
-        );
-    }
-}
-
-/// A square layer: channels, size, kernel, stride, padding, output padding.
-fn square(channels: [usize; 2], size: usize, sizes: [usize; 4]) -> TransposedShape {
-    let [kernel, stride, padding, output_padding] = sizes;
-    TransposedShape {
-        batch: 1,
-        in_channels: channels[0],
-        out_channels: channels[1],
-        groups: 1,
-        input: [1, size, size],
-        kernel: [1, kernel, kernel],
-        stride: [1, stride, stride],
-        padding: [0, padding, padding],
-        output_padding: [0, output_padding, output_padding],
-        dilation: [1; 3],
-    }
+    model.check_conv_transpose(&x, shape);
 }
 
 #[test]

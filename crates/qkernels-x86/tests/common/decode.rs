@@ -4,7 +4,8 @@
 //! call runs on every tier and is compared with the naive loops.
 
 use qkernels_x86::{
-    Context, ConvShape, OutputRange, PoolShape, adaptive_avg_pool, avg_pool, max_pool,
+    Context, ConvShape, OutputRange, PoolShape, TransposedShape, adaptive_avg_pool, avg_pool,
+    max_pool,
 };
 
 use super::pools::{mean, naive};
@@ -73,11 +74,12 @@ impl Numbers<'_> {
 /// If a kernel gives wrong bytes, refuses a valid shape or takes one that is not.
 pub fn check(bytes: &[u8]) -> Call {
     let mut numbers = Numbers(bytes);
-    match numbers.byte() % 8 {
+    match numbers.byte() % 10 {
         0 | 1 => linear(&mut numbers),
         2..=5 => convolution(&mut numbers),
         6 => pool(&mut numbers),
-        _ => adaptive(&mut numbers),
+        7 => adaptive(&mut numbers),
+        _ => transposed(&mut numbers),
     }
 }
 
@@ -141,7 +143,8 @@ fn linear(numbers: &mut Numbers) -> Call {
     Call::Checked
 }
 
-fn convolution(numbers: &mut Numbers) -> Call {
+/// Groups, and the input channels of each.
+fn channels(numbers: &mut Numbers) -> [usize; 2] {
     let groups = match numbers.byte() % 4 {
         0 => numbers.within(1, 20),
         1 => numbers.within(1, 4),
@@ -152,6 +155,11 @@ fn convolution(numbers: &mut Numbers) -> Call {
         1 => 16 * numbers.within(1, 3),
         _ => numbers.within(1, 36),
     };
+    [groups, channels]
+}
+
+fn convolution(numbers: &mut Numbers) -> Call {
+    let [groups, channels] = channels(numbers);
     let shape = ConvShape {
         batch: numbers.within(0, 2),
         in_channels: groups * channels,
@@ -177,6 +185,42 @@ fn convolution(numbers: &mut Numbers) -> Call {
     let model = model(numbers, shape.out_channels, reduction);
     let len = shape.batch * shape.input.iter().product::<usize>() * shape.in_channels;
     model.check_conv(&numbers.data(len, 7), &shape);
+    Call::Checked
+}
+
+fn transposed(numbers: &mut Numbers) -> Call {
+    let [groups, channels] = channels(numbers);
+    let shape = TransposedShape {
+        batch: numbers.within(0, 2),
+        in_channels: groups * channels,
+        out_channels: groups * numbers.within(1, 24),
+        groups,
+        input: numbers.three(1, 6),
+        kernel: numbers.three(1, 5),
+        stride: numbers.three(1, 4),
+        padding: numbers.three(0, 4),
+        output_padding: numbers.three(0, 3),
+        dilation: numbers.three(1, 3),
+    };
+    if shape.validate().is_err() {
+        let too_much = |axis: usize| {
+            shape.output_padding[axis] >= shape.stride[axis].max(shape.dilation[axis])
+        };
+        assert!(
+            shape.output().contains(&0) || (0..3).any(too_much),
+            "{shape:?} has an output and is refused"
+        );
+        return Call::Refused;
+    }
+    // Outputs without products take time as well.
+    let outputs = shape.output().iter().product::<usize>() * shape.batch * shape.out_channels;
+    if shape.macs().max(outputs as u64) > MOST_PRODUCTS {
+        return Call::Large;
+    }
+    let reduction = shape.kernel.iter().product::<usize>() * channels;
+    let model = model(numbers, shape.out_channels, reduction);
+    let len = shape.batch * shape.input.iter().product::<usize>() * shape.in_channels;
+    model.check_conv_transpose(&numbers.data(len, 7), &shape);
     Call::Checked
 }
 

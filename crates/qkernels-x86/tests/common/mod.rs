@@ -4,6 +4,7 @@ pub mod cases;
 pub mod decode;
 pub mod families;
 pub mod pools;
+pub mod transposed;
 
 use qkernels_x86::reference::{self, Layer};
 use qkernels_x86::{

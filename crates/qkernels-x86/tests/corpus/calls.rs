@@ -2,13 +2,14 @@
 
 use qkernels_x86::{
     Context, ConvShape, FloatOutput, OutputRange, PackedWeights, PoolShape, RowParams,
-    adaptive_avg_pool, add, avg_pool, conv_i32, dequantize_u8, linear_f32, max_pool, mul,
-    quantize_u8,
+    TransposedShape, adaptive_avg_pool, add, avg_pool, conv_i32, dequantize_u8, linear_f32,
+    max_pool, mul, quantize_u8,
 };
 
 use crate::common::Data;
 use crate::common::cases::{convolutions, linear_layers, square};
 use crate::common::families::{Scaling, Values, model};
+use crate::common::transposed::transposed;
 
 /// Runs a call and returns its result as bytes.
 pub type Run = Box<dyn Fn(&Context) -> Vec<u8>>;
@@ -40,6 +41,7 @@ pub fn corpus() -> Vec<Call> {
     sums(&mut corpus);
     pools(&mut corpus);
     elementwise(&mut corpus);
+    transposed_convolution(&mut corpus);
     corpus.0
 }
 
@@ -321,4 +323,40 @@ fn elementwise(corpus: &mut Corpus) {
             })
         });
     }
+}
+
+fn transposed_convolution(corpus: &mut Corpus) {
+    for (i, shape) in transposed().into_iter().enumerate() {
+        for values in [Values::Random, Values::Small, Values::PairEdge] {
+            corpus.add(
+                format!("conv_transpose {} {values:?}", transposed_text(&shape)),
+                |data| {
+                    let taps: usize = shape.kernel.iter().product();
+                    let sizes = [shape.out_channels, taps * shape.in_channels / shape.groups];
+                    let zero_point = [0, 3, 128, 255][i % 4];
+                    let mut model = model(data, values, Scaling::Spread, zero_point, sizes);
+                    model.range = full(60);
+                    let pixels = shape.batch * shape.input.iter().product::<usize>();
+                    let x = values.activations(data, pixels, shape.in_channels);
+                    Box::new(move |ctx| model.conv_transpose(ctx, &x, &shape))
+                },
+            );
+        }
+    }
+}
+
+fn transposed_text(shape: &TransposedShape) -> String {
+    let with = ConvShape {
+        batch: shape.batch,
+        in_channels: shape.in_channels,
+        out_channels: shape.out_channels,
+        groups: shape.groups,
+        input: shape.input,
+        kernel: shape.kernel,
+        stride: shape.stride,
+        padding: shape.padding,
+        dilation: shape.dilation,
+    };
+    let [d, h, w] = shape.output_padding;
+    format!("{} output padding {d}.{h}.{w}", text(&with))
 }
