@@ -45,7 +45,8 @@ pub(crate) fn weight_and_bias(
     shape: &[usize],
     bias: Option<usize>,
 ) -> Result<(Tensor, Option<Tensor>)> {
-    let bound = bound(shape[1..].iter().product());
+    let fan_in = (shape.iter().skip(1)).fold(1usize, |all, &size| all.saturating_mul(size));
+    let bound = bound(fan_in);
     let weight = uniform(shape, bound)?;
     let bias = bias.map(|outputs| uniform(&[outputs], bound));
     Ok((weight, bias.transpose()?))

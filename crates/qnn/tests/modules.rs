@@ -1,10 +1,10 @@
 //! The walk, the derive macro, places and float modules.
 
 use qnn::{
-    AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, ConvGeometry, Dropout, Entry, Error,
-    Flatten, FloatFunctional, Identity, Layer, Linear, MaxPool2d, Module, Node, PoolConfig,
-    Prepared, ReLU, ReLU6, Result, Sequential, State, Value, describe, manual_seed, name_places,
-    paths, walk,
+    AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Conv2d, ConvGeometry, ConvTranspose2d, Dropout,
+    Embedding, Entry, Error, Flatten, FloatFunctional, Identity, Layer, Linear, MaxPool2d, Module,
+    MultiheadAttention, Node, PoolConfig, Prepared, ReLU, ReLU6, Result, Sequential, State, Value,
+    describe, manual_seed, name_places, paths, walk,
 };
 use qobserve::QConfig;
 use qtensor_core::Tensor;
@@ -278,4 +278,21 @@ fn a_sequence_names_its_steps_and_says_where_it_fails() {
         .push(ReLU)
         .push(ReLU);
     assert_eq!(paths(&free), ["1", "2", "3"]);
+}
+
+#[test]
+fn sizes_beyond_all_memory_are_errors() {
+    let far = usize::MAX;
+    let refusals = [
+        Linear::new(far, 2).err(),
+        Conv2d::config(far, 4, 3).build().err(),
+        Conv2d::config(4, 4, far).build().err(),
+        ConvTranspose2d::config(far, far, far).build().err(),
+        MultiheadAttention::new(far, 1).err(),
+        Embedding::new(far, far).err(),
+    ];
+    for refusal in refusals {
+        let message = refusal.unwrap().to_string();
+        assert!(message.contains(&far.to_string()), "{message}");
+    }
 }

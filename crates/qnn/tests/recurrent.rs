@@ -330,3 +330,16 @@ fn modules_that_cannot_be_are_refused() -> qnn::Result<()> {
     assert!(text.contains("NaN"), "{text}");
     Ok(())
 }
+
+/// No sequences of very many steps: their steps would be listed.
+#[test]
+fn steps_without_elements_are_counted_before_they_are_listed() {
+    let far = 1 << 50;
+    let x = Tensor::zeros(&[far, 0, 5]).unwrap();
+    let lstm = LSTM::new(5, 4).unwrap();
+    let message = lstm.run(&x.into()).unwrap_err().to_string();
+    assert!(message.contains(&far.to_string()), "{message}");
+    let x = Tensor::zeros(&[far, 1, 0]).unwrap();
+    let message = PackedSequence::pack(&x, &[far], false).unwrap_err();
+    assert!(message.to_string().contains(&far.to_string()), "{message}");
+}

@@ -59,11 +59,18 @@ impl Lanes {
                 shape: shape.to_vec(),
             }));
         }
+        let inner = shape[dim + 1..].iter().product();
+        // Nothing walks over what has no lanes.
+        let outer = if inner == 0 {
+            0
+        } else {
+            shape[..dim].iter().product()
+        };
         Ok(Lanes {
             keys,
-            outer: shape[..dim].iter().product(),
+            outer,
             len: shape[dim],
-            inner: shape[dim + 1..].iter().product(),
+            inner,
             shape: shape.to_vec(),
             dim,
         })
@@ -133,7 +140,7 @@ impl Lanes {
         shape[self.dim] = k;
         let total = self.outer * k * self.inner;
         let (mut places, mut indices) = (vec![0; total], vec![0i64; total]);
-        let mut order: Vec<usize> = Vec::with_capacity(self.len);
+        let mut order: Vec<usize> = Vec::new();
         for o in 0..self.outer {
             for n in 0..self.inner {
                 order.clear();

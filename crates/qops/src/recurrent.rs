@@ -19,6 +19,9 @@ use qkernels_x86::{CellState, Context, RowParams, cell_step};
 use qtensor_core::Tensor;
 
 use crate::error::{Error, Result};
+use crate::spec::argument;
+
+const OPERATION: &str = "recurrent layer";
 
 /// The weights of one direction of one layer, in whatever numbers: what computes gates from inputs and from states.
 pub trait Gates: Send + Sync {
@@ -70,10 +73,10 @@ pub struct Direction<'a> {
 /// Runs one direction of one layer over `x`, `[all elements of all sequences, input]`.
 ///
 /// # Errors
-/// [`Error::Operands`] if `x` does not have the weights' input size, [`Error::Length`] if the batch sizes do not sum up
-/// to its rows or grow, and those of the kernels for states and outputs of other lengths.
+/// [`Error::Argument`] if the weights' width is not that of so many gates, [`Error::Operands`] if `x` does not have the
+/// weights' input size, [`Error::Length`] if the batch sizes do not sum up to its rows or grow, or for a state of another length,
+/// and those of the kernels for outputs that are too short.
 pub fn run_direction(gates: &dyn Gates, x: &Tensor, direction: Direction) -> Result<()> {
-    const OPERATION: &str = "recurrent layer";
     let Direction {
         cell,
         batch_sizes,
@@ -83,16 +86,25 @@ pub fn run_direction(gates: &dyn Gates, x: &Tensor, direction: Direction) -> Res
         out,
         stride,
     } = direction;
-    let hidden = gates.width() / cell.gates();
-    let width = hidden * cell.gates();
-    let rows: usize = batch_sizes.iter().sum();
+    let width = gates.width();
+    if !width.is_multiple_of(cell.gates()) {
+        let expected = format!("a multiple of the {} gates of the cell", cell.gates());
+        return Err(argument(
+            OPERATION,
+            "the width of the weights",
+            expected,
+            width,
+        ));
+    }
+    let hidden = width / cell.gates();
+    let rows = (batch_sizes.iter()).fold(0usize, |rows, &active| rows.saturating_add(active));
     if x.rank() != 2 || x.shape()[1] != gates.input_size() {
         return Err(Error::Operands {
             operation: OPERATION,
             what: "the number of input features",
             expected: gates.input_size(),
             actual: x.shape().last().copied().unwrap_or(0),
-            left: vec![gates.width(), gates.input_size()],
+            left: vec![width, gates.input_size()],
             right: x.shape().to_vec(),
         });
     }
@@ -104,36 +116,35 @@ pub fn run_direction(gates: &dyn Gates, x: &Tensor, direction: Direction) -> Res
             actual: rows,
         });
     }
+    let most = batch_sizes.first().copied().unwrap_or(0);
+    let states = most.saturating_mul(hidden);
+    let cells = if cell.has_cell_state() { states } else { 0 };
+    exactly("the state h", states, h.len())?;
+    exactly("the state c", cells, c.len())?;
     let inputs = gates.input(x)?;
     let inputs = inputs.contiguous();
     let inputs = inputs.as_slice().unwrap_or_default();
-    let most = batch_sizes.first().copied().unwrap_or(0);
+    exactly(
+        "the product with the input",
+        rows.saturating_mul(width),
+        inputs.len(),
+    )?;
     let (mut scratch, mut products) = (Scratch::default(), vec![0.0; most * width]);
     let context = Context::new()?;
     let mut step = |first: usize, active: usize| -> Result<()> {
         if active == 0 || hidden == 0 {
             return Ok(());
         }
-        let cells = if cell.has_cell_state() {
-            active * hidden
-        } else {
-            0
-        };
         let products = &mut products[..active * width];
-        let (short_h, short_c) = (h.len(), c.len());
-        let (Some(h), Some(c)) = (h.get_mut(..active * hidden), c.get_mut(..cells)) else {
-            return Err(Error::Length {
-                operation: OPERATION,
-                what: "the state",
-                expected: active * hidden,
-                actual: short_h.min(short_c),
-            });
-        };
+        let h = &mut h[..active * hidden];
+        let cells = c.len().min(active * hidden);
         gates.hidden(h, active, &mut scratch, products)?;
         let state = CellState {
             h,
-            c,
-            out: out.get_mut(first * stride..).unwrap_or_default(),
+            c: &mut c[..cells],
+            out: out
+                .get_mut(first.saturating_mul(stride)..)
+                .unwrap_or_default(),
             stride,
         };
         let x = &inputs[first * width..][..active * width];
@@ -154,4 +165,17 @@ pub fn run_direction(gates: &dyn Gates, x: &Tensor, direction: Direction) -> Res
         }
     }
     Ok(())
+}
+
+/// Refuses a slice of another length.
+fn exactly(what: &'static str, expected: usize, actual: usize) -> Result<()> {
+    if expected == actual {
+        return Ok(());
+    }
+    Err(Error::Length {
+        operation: OPERATION,
+        what,
+        expected,
+        actual,
+    })
 }

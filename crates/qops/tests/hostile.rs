@@ -2,10 +2,14 @@
 
 use crate::common::{self, quantized as integers};
 use qops::float::{
-    adaptive_avg_pool_backward, avg_pool_backward, channel_shuffle, conv, conv_weight_gradient,
-    interpolate, pad_with, slice_backward, softmax,
+    self, adaptive_avg_pool_backward, avg_pool_backward, channel_shuffle, conv,
+    conv_weight_gradient, interpolate, matmul, max_dim, pad_with, slice_backward, softmax, sort,
+    topk,
 };
-use qops::quantized::{self, Activation, OutQParams, PackedConv, max_pool, relu, relu6};
+use qops::quantized::{
+    self, Activation, OutQParams, PackedConv, layer_norm, max_pool, relu, relu6,
+};
+use qops::recurrent::{Cell, Direction, FloatGates, run_direction};
 use qops::{ConvSpec, Interpolation, PadMode, PoolSpec, ResizeTo};
 use qtensor_core::{DType, Tensor};
 
@@ -102,4 +106,78 @@ fn lists_of_indices_are_bounded_where_no_elements_bound_them() {
     assert!(interpolate(&none, ResizeTo::Size(&[far, 1]), Interpolation::Nearest).is_err());
     let wide = Tensor::<f32>::zeros(&[0, 1 << 40]).unwrap();
     assert!(channel_shuffle(&wide, 2).is_err());
+}
+
+#[test]
+fn norms_refuse_lengths_and_zero_points_beyond_their_types() {
+    let x = integers(&[1, 2], &[2], DType::QInt8, 0.5, 0);
+    let out = OutQParams::new(0.5, 0);
+    let norm = |lengths: &[usize], out| layer_norm(&x, lengths, None, None, 1e-5, out);
+    let message = norm(&[usize::MAX, 2], out).unwrap_err().to_string();
+    assert!(message.contains(&usize::MAX.to_string()), "{message}");
+    let wide = OutQParams::new(0.5, i32::MAX);
+    let message = norm(&[2], wide).unwrap_err().to_string();
+    assert!(message.contains(&i32::MAX.to_string()), "{message}");
+}
+
+/// Widths of no whole gates, states and batch sizes of other lengths, and a stride past all memory.
+#[test]
+fn recurrent_layers_refuse_what_does_not_fit_their_weights() {
+    let gates = |width: usize, hidden: usize| {
+        let (w, u) = (Tensor::ones(&[width, 2]), Tensor::ones(&[width, hidden]));
+        FloatGates::new(&w.unwrap(), &u.unwrap(), None, None).unwrap()
+    };
+    let x = Tensor::ones(&[3, 2]).unwrap();
+    let run = |gates, cell, batch_sizes: &[usize], states, stride| {
+        let (mut h, mut c, mut out) = (vec![0.5; states], Vec::new(), vec![0.0; 12]);
+        let direction = Direction {
+            cell,
+            batch_sizes,
+            reverse: false,
+            h: &mut h,
+            c: &mut c,
+            out: &mut out,
+            stride,
+        };
+        run_direction(&gates, &x, direction).map_err(|error| error.to_string())
+    };
+    assert_eq!(run(gates(4, 4), Cell::RnnTanh, &[3], 12, 4), Ok(()));
+    for (answer, numbers) in [
+        (run(gates(8, 4), Cell::Gru, &[3], 12, 4), ["3 gates", "8"]),
+        (run(gates(12, 5), Cell::Gru, &[3], 12, 4), ["15", "12"]),
+        (run(gates(4, 4), Cell::RnnTanh, &[3], 11, 4), ["12", "11"]),
+        (run(gates(4, 4), Cell::RnnTanh, &[3], 13, 4), ["12", "13"]),
+        (
+            run(gates(4, 4), Cell::RnnTanh, &[usize::MAX, 4], 12, 4),
+            ["3", "18446744073709551615"],
+        ),
+        (
+            run(gates(4, 4), Cell::RnnTanh, &[1, 1, 1], 4, usize::MAX / 2),
+            ["4", "0"],
+        ),
+    ] {
+        let message = answer.unwrap_err();
+        assert!(numbers.iter().all(|n| message.contains(n)), "{message}");
+    }
+}
+
+/// Tensors without elements, one of whose dimensions is far longer than memory.
+#[test]
+fn nothing_is_listed_for_what_has_no_elements() {
+    let far = 1 << 50;
+    let none = |shape: &[usize]| Tensor::zeros(shape).unwrap();
+    let x = none(&[far, 0]);
+    for (y, at) in [
+        sort(&x, Some(0), true).unwrap(),
+        topk(&x, far, Some(0), false).unwrap(),
+    ] {
+        assert_eq!((y.shape(), at.shape()), (x.shape(), x.shape()));
+    }
+    let (y, at) = max_dim(&none(&[far, 3, 0]), 1).unwrap();
+    assert_eq!((y.shape(), at.shape()), (x.shape(), x.shape()));
+    let y = matmul(&none(&[far, 0, 3]), &none(&[far, 3, 0])).unwrap();
+    assert_eq!(y.shape(), [far, 0, 0]);
+    let rows = none(&[0, far]);
+    let y = float::layer_norm(&rows, &[far], None, None, 1e-5).unwrap();
+    assert_eq!(y.shape(), rows.shape());
 }

@@ -49,7 +49,7 @@ impl MultiheadAttention {
     pub fn new(embed_dim: usize, heads: usize) -> Result<MultiheadAttention> {
         let heads = Heads::new(Self::KIND, embed_dim, heads)?;
         Ok(MultiheadAttention {
-            in_proj: Linear::new(embed_dim, 3 * embed_dim)?.into(),
+            in_proj: Linear::new(embed_dim, embed_dim.saturating_mul(3))?.into(),
             out_proj: Linear::new(embed_dim, embed_dim)?.into(),
             heads,
         })

@@ -1,7 +1,7 @@
 //! The run of a recurrent module: layers one after the other, directions side by side.
 
 use qops::recurrent::{Cell, Direction, Gates, run_direction};
-use qtensor_core::{MemoryFormat, Tensor};
+use qtensor_core::{MemoryFormat, Tensor, checked_lengths};
 
 use super::{PackedSequence, RecurrentConfig, RecurrentKind, Sequence};
 use crate::error::{Error, Result};
@@ -201,6 +201,8 @@ pub(crate) fn time_and_batch(
         _ => (0, 0, 0),
     };
     if actual == features && time > 0 {
+        // Without sequences there may be more steps than there is memory for a list of them.
+        checked_lengths(module, shape)?;
         return Ok((time, batch));
     }
     let order = if config.batch_first {

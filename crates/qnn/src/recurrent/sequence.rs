@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use qtensor_core::Tensor;
+use qtensor_core::{Tensor, checked_lengths};
 
 use crate::error::{Error, Result};
 use crate::value::{Flow, Value};
@@ -114,6 +114,7 @@ impl PackedSequence {
         batch_first: bool,
     ) -> Result<PackedSequence> {
         let (time, batch, features) = padded_shape(padded.shape(), batch_first)?;
+        checked_lengths(PACK, padded.shape())?;
         let refuse = |what: String| {
             Err(Error::Lengths {
                 operation: PACK,

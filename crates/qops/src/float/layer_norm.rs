@@ -32,6 +32,9 @@ pub fn layer_norm(
 ) -> Result<Tensor> {
     const NAME: &str = "layer_norm";
     let len = check(NAME, x, normalized, &[gamma, beta], eps)?;
+    if x.numel() == 0 {
+        return Ok(x.contiguous());
+    }
     let gamma = gamma.map_or_else(|| vec![1.0; len], Tensor::to_vec);
     let beta = beta.map_or_else(|| vec![0.0; len], Tensor::to_vec);
     let x = x.contiguous();

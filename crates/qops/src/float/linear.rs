@@ -96,11 +96,14 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     }
     let leading = [&left.shape()[..lead_a], &right.shape()[..lead_b]];
     let batch = broadcast_shape("matmul", leading[0], leading[1])?;
-    let mut pairs = Vec::with_capacity(batch.iter().product());
-    Walk::new(&batch, leading).for_each_row(|_, [i, j], row| {
-        let [step_a, step_b] = row.strides;
-        pairs.extend((0..row.len).map(|at| (i + at * step_a, j + at * step_b)));
-    });
+    let mut pairs = Vec::new();
+    // Matrices without elements may be more than there is memory for a list of them.
+    if m > 0 && n > 0 {
+        Walk::new(&batch, leading).for_each_row(|_, [i, j], row| {
+            let [step_a, step_b] = row.strides;
+            pairs.extend((0..row.len).map(|at| (i + at * step_a, j + at * step_b)));
+        });
+    }
 
     let (left, right) = (Matrices::new(&left)?, Matrices::new(&right)?);
     let mut shape = batch;

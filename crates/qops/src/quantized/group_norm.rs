@@ -38,6 +38,10 @@ pub fn layer_norm(
     out: OutQParams,
 ) -> Result<QTensor> {
     let operation = "layer_norm";
+    // Dimensions of a tensor multiply without overflow; others might not.
+    if !x.shape().ends_with(normalized) {
+        return Err(other_shape(operation, normalized, x.shape()));
+    }
     let length: usize = normalized.iter().product();
     if normalized.is_empty() || length == 0 {
         return Err(argument(
@@ -46,9 +50,6 @@ pub fn layer_norm(
             "at least one positive length",
             &format!("{normalized:?}"),
         ));
-    }
-    if !x.shape().ends_with(normalized) {
-        return Err(other_shape(operation, normalized, x.shape()));
     }
     let parameters = Parameters {
         gamma: values(operation, gamma, normalized)?,
@@ -152,12 +153,12 @@ fn normalize(
     }
     let format = MemoryFormat::Contiguous;
     let bytes = Bytes::new(operation, x, format)?;
-    let range = out.byte_range(bytes.dtype, Activation::None);
-    let inverse = inverse_scale(out.scale as f32);
     build(operation, x.shape(), format, bytes.dtype, out, |y| {
         if length == 0 {
             return Ok(());
         }
+        let range = out.byte_range(bytes.dtype, Activation::None);
+        let inverse = inverse_scale(out.scale as f32);
         let rows = bytes.exact(format).chunks_exact(length);
         for (row, (x, y)) in rows.zip(y.chunks_exact_mut(length)).enumerate() {
             let moments = Moments::of(x, &bytes, eps);

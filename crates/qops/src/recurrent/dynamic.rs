@@ -3,7 +3,7 @@
 use qtensor_core::{QTensor, Tensor};
 
 use super::float::check_widths;
-use super::{Gates, Scratch};
+use super::{Gates, Scratch, exactly};
 use crate::error::Result;
 use crate::quantized::{Activation, DynamicQuant, PackedLinear};
 
@@ -69,6 +69,8 @@ impl Gates for DynamicGates {
     }
 
     fn hidden(&self, h: &[f32], rows: usize, scratch: &mut Scratch, out: &mut [f32]) -> Result<()> {
+        let states = rows.saturating_mul(self.hidden.in_features());
+        exactly("the state h", states, h.len())?;
         let Scratch { bytes, params } = scratch;
         self.hidden
             .run_rows(h, rows, self.quant, (bytes, params), out)

@@ -3,7 +3,7 @@
 use qkernels_x86::sgemm;
 use qtensor_core::Tensor;
 
-use super::{Gates, Scratch};
+use super::{Gates, OPERATION, Scratch, exactly};
 use crate::error::{Error, Result};
 use crate::float::linear;
 
@@ -57,7 +57,7 @@ pub(super) fn check_widths(input: &[usize], hidden: &[usize]) -> Result<()> {
 
 fn mismatch(what: &'static str, left: &[usize], right: &[usize]) -> Error {
     Error::Operands {
-        operation: "recurrent layer",
+        operation: OPERATION,
         what,
         expected: left.first().copied().unwrap_or(0),
         actual: right.first().copied().unwrap_or(0),
@@ -81,6 +81,7 @@ impl Gates for FloatGates {
 
     fn hidden(&self, h: &[f32], rows: usize, _: &mut Scratch, out: &mut [f32]) -> Result<()> {
         let (n, k) = (self.hidden.shape()[0], self.hidden.shape()[1]);
+        exactly("the state h", rows.saturating_mul(k), h.len())?;
         let bias = self.hidden_bias.as_ref().and_then(Tensor::as_slice);
         if let Some(bias) = bias.filter(|bias| !bias.is_empty()) {
             out.chunks_exact_mut(n)
