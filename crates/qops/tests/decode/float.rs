@@ -5,7 +5,7 @@ use qops::{PoolSpec, Result};
 use qtensor_core::Tensor;
 
 use super::naive::{conv_shape, three};
-use super::{Call, Numbers, is_large};
+use super::{Call, Numbers, is_large, same_floats as same};
 
 pub fn check(numbers: &mut Numbers) -> Call {
     let call = match numbers.byte() % 12 {
@@ -21,28 +21,6 @@ pub fn check(numbers: &mut Numbers) -> Call {
         _ => faked(numbers),
     };
     call.unwrap_or(Call::Refused)
-}
-
-/// The bits of a result do not depend on the layout of the operands.
-fn same(got: &Result<Tensor>, plain: &Result<Tensor>) -> Call {
-    match (got, plain) {
-        (Ok(got), Ok(plain)) => {
-            let bits = |t: &Tensor| t.to_vec().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-            assert_eq!(got.shape(), plain.shape());
-            let (a, b) = (bits(got), bits(plain));
-            // The payload of a NaN is nobody's promise.
-            let equal = |(a, b): (&u32, &u32)| {
-                a == b || (f32::from_bits(*a).is_nan() && f32::from_bits(*b).is_nan())
-            };
-            assert!(
-                a.iter().zip(&b).all(equal),
-                "another layout gives another result"
-            );
-            Call::Computed
-        }
-        (Err(_), Err(_)) => Call::Refused,
-        _ => panic!("one layout gives {got:?}, another {plain:?}"),
-    }
 }
 
 fn conv_call(numbers: &mut Numbers) -> Option<Call> {

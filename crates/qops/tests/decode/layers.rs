@@ -7,7 +7,7 @@ use super::int8::same;
 use super::naive;
 use super::{Call, Numbers, is_large};
 
-fn bias(numbers: &mut Numbers, channels: usize) -> Option<Option<Tensor>> {
+pub fn bias(numbers: &mut Numbers, channels: usize) -> Option<Option<Tensor>> {
     if numbers.one_in(3) {
         return Some(None);
     }
@@ -19,7 +19,7 @@ fn bias(numbers: &mut Numbers, channels: usize) -> Option<Option<Tensor>> {
     numbers.tensor(&[channels]).map(Some)
 }
 
-fn granularity(numbers: &mut Numbers) -> DynamicQuant {
+pub fn granularity(numbers: &mut Numbers) -> DynamicQuant {
     let mut quant = DynamicQuant::default();
     if numbers.one_in(3) {
         quant = DynamicQuant::pytorch();

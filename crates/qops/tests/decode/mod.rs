@@ -4,14 +4,18 @@
 //! It must answer with a result or an error. A result must not depend on the layout of the operands, and is compared with
 //! the plain formula where that costs little.
 
+mod comparisons;
 mod float;
 mod int8;
 mod layers;
 mod moves;
 mod naive;
+mod norms;
+mod recurrent;
+mod transposed;
 
 use qops::quantized::{Activation, OutQParams};
-use qops::{ConvSpec, PoolSpec};
+use qops::{ConvSpec, ConvTransposeSpec, PoolSpec};
 use qtensor_core::{DType, IntTensor, MemoryFormat, QTensor, Quantizer, Tensor};
 
 /// The most elements of an operand or a result, so that a call takes less than a millisecond.
@@ -42,11 +46,44 @@ impl<T, E> From<Result<T, E>> for Call {
 /// If an operation gives a wrong result.
 pub fn check(bytes: &[u8]) -> Call {
     let mut numbers = Numbers(bytes);
-    match numbers.byte() % 6 {
+    match numbers.byte() % 12 {
         0 | 3 => float::check(&mut numbers),
         2 => moves::check(&mut numbers),
+        6 | 7 => transposed::check(&mut numbers),
+        8 => norms::check(&mut numbers),
+        9 => comparisons::check(&mut numbers),
+        10 => recurrent::check(&mut numbers),
         _ => int8::check(&mut numbers),
     }
+}
+
+/// The same bits from operands in another layout.
+pub fn same_floats(got: &qops::Result<Tensor>, plain: &qops::Result<Tensor>) -> Call {
+    match (got, plain) {
+        (Ok(got), Ok(plain)) => {
+            assert_eq!(got.shape(), plain.shape());
+            assert!(
+                same_bits(&got.to_vec(), &plain.to_vec()),
+                "another layout gives another result"
+            );
+            Call::Computed
+        }
+        (Err(_), Err(_)) => Call::Refused,
+        _ => panic!("one layout gives {got:?}, another {plain:?}"),
+    }
+}
+
+/// Whether the bits are the same; the payload of a NaN is nobody's promise.
+pub fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    let equal = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+    a.len() == b.len() && a.iter().zip(b).all(equal)
+}
+
+/// Whether all elements are among those that [`Numbers::tensor`] mostly draws, multiples of 1/32 up to 4. Sums of fewer than a
+/// thousand products of two such numbers are exact in `f32`, in whatever order they are made.
+pub fn is_plain(t: &Tensor) -> bool {
+    let plain = |v: &f32| v.abs() <= 4.0 && (v * 32.0).fract() == 0.0;
+    t.to_vec().iter().all(plain)
 }
 
 /// Reads numbers from the front, and zeros behind the end.
@@ -298,6 +335,25 @@ impl Numbers<'_> {
             groups
         };
         ConvSpec::new(&stride, &padding, &dilation, groups).ok()
+    }
+
+    pub fn transposed_spec(&mut self, spatial: usize, groups: usize) -> Option<ConvTransposeSpec> {
+        let spec = self.conv_spec(spatial, groups)?;
+        let output_padding = if self.one_in(2) {
+            [0; 3]
+        } else {
+            let given = self.sizes(spatial, 0, 2);
+            let mut all = [0; 3];
+            all[3 - spatial..].copy_from_slice(&given);
+            all
+        };
+        Some(ConvTransposeSpec {
+            stride: spec.stride,
+            padding: spec.padding,
+            output_padding,
+            dilation: spec.dilation,
+            groups: spec.groups,
+        })
     }
 
     pub fn pool_spec(&mut self, spatial: usize) -> Option<PoolSpec> {

@@ -24,7 +24,7 @@ pub fn conv_shape(input: &[usize], kernel: &[usize], spec: &ConvSpec) -> Option<
 }
 
 /// Whether the formula needs nothing but a bias that fits its grid.
-fn fits(x: &QTensor, weight: &QTensor, bias: &[f32], out: OutQParams) -> bool {
+pub fn fits(x: &QTensor, weight: &QTensor, bias: &[f32], out: OutQParams) -> bool {
     let Ok(scale) = x.q_scale() else { return false };
     bias.iter().enumerate().all(|(c, bias)| {
         let Some((weight_scale, _)) = weight.quantizer().channel(c) else {
@@ -36,7 +36,7 @@ fn fits(x: &QTensor, weight: &QTensor, bias: &[f32], out: OutQParams) -> bool {
     })
 }
 
-fn biases(bias: Option<&Tensor>, channels: usize) -> Vec<f32> {
+pub fn biases(bias: Option<&Tensor>, channels: usize) -> Vec<f32> {
     bias.map_or(vec![0.0; channels], Tensor::to_vec)
 }
 
@@ -140,11 +140,11 @@ pub fn max_pool(x: &QTensor, spec: &PoolSpec, y: &QTensor) -> Call {
     Call::Compared
 }
 
-fn positions([d, h, w]: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
+pub fn positions([d, h, w]: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
     (0..d * h * w).map(move |i| [i / (h * w), i / w % h, i % w])
 }
 
-fn index(plane: usize, p: [usize; 3], [d, h, w]: [usize; 3]) -> usize {
+pub fn index(plane: usize, p: [usize; 3], [d, h, w]: [usize; 3]) -> usize {
     ((plane * d + p[0]) * h + p[1]) * w + p[2]
 }
 
