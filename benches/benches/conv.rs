@@ -16,7 +16,8 @@ use qtensor_core::Tensor;
 fn main() {
     run::on_one_thread();
     let mut criterion = run::criterion();
-    for (seed, (name, shape)) in (20..).zip(shapes::CONV) {
+    let shapes = shapes::CONV.into_iter().chain(shapes::GROUPED);
+    for (seed, (name, shape)) in (20..).zip(shapes) {
         let reduction = shape.kernel.iter().product::<usize>() * shape.in_channels / shape.groups;
         let model = Model::draw(seed, shape.out_channels, reduction);
         let x = model.input(shape.in_channels * shape.input.iter().product::<usize>());

@@ -21,6 +21,15 @@ pub const CONV: [(&str, ConvShape); 4] = [
     ("stem3x3s2-224x224x3to32", square(3, 32, 1, 224, 3, 2)),
 ];
 
+/// Convolutions of residual networks in groups of four and of eight channels (ResNeXt, RegNet), between stages too.
+pub const GROUPED: [(&str, ConvShape); 5] = [
+    ("grouped3x3-56x56x128by4", square(128, 128, 32, 56, 3, 1)),
+    ("grouped3x3s2-56x56x128by4", square(128, 128, 32, 56, 3, 2)),
+    ("grouped3x3-28x28x256by8", square(256, 256, 32, 28, 3, 1)),
+    ("grouped3x3s2-28x28x256by8", square(256, 256, 32, 28, 3, 2)),
+    ("grouped3x3-14x14x152by8", square(152, 152, 19, 14, 3, 1)),
+];
+
 /// The last convolution of a bottleneck, whose results are added to what the block began with.
 pub const EXPANSION: (&str, ConvShape) = ("conv1x1-add-56x56x64to256", CONV[1].1);
 
@@ -132,6 +141,8 @@ mod tests {
     fn the_names_tell_the_output() {
         let outputs: Vec<_> = CONV.iter().map(|(_, shape)| shape.output()[2]).collect();
         assert_eq!(outputs, [56, 56, 28, 112]);
+        let outputs: Vec<_> = GROUPED.iter().map(|(_, shape)| shape.output()[2]).collect();
+        assert_eq!(outputs, [56, 28, 28, 14, 14]);
         let outputs: Vec<_> = TRANSPOSED.iter().map(|(_, s)| s.output()[2]).collect();
         assert_eq!(outputs, [32, 56, 32, 64, 1024]);
         assert_eq!(MAX_POOL.1.output(), [1, 56, 56]);
@@ -141,7 +152,7 @@ mod tests {
 
     #[test]
     fn every_shape_is_valid() {
-        for (name, shape) in CONV {
+        for (name, shape) in CONV.into_iter().chain(GROUPED) {
             assert_eq!(shape.validate(), Ok(()), "{name}");
         }
         for (name, shape) in TRANSPOSED {
