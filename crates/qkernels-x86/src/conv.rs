@@ -14,6 +14,8 @@ use crate::error::{Error, Result, at_least, exactly};
 use crate::finish::{Bytes, Converted, Finish, FromSums, Requantized};
 use crate::gather::{Gather, Input};
 #[cfg(target_arch = "x86_64")]
+use crate::grouped;
+#[cfg(target_arch = "x86_64")]
 use crate::isa::wide::Wide;
 use crate::linear;
 use crate::pack::{Dense, Form, Kind, PackedWeights, QUAD};
@@ -65,6 +67,15 @@ pub fn conv(
     linear::check_requant(OPERATION, weights, requant)?;
     let zero_point = requant.input_zero_point();
     check_buffers(x, shape, weights, out.len())?;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(job) = grouped::Job::of(ctx, weights, x, shape) {
+        let from = Requantized {
+            multipliers: &job.unpad(requant.multipliers()),
+            range: requant.range(),
+        };
+        job.conv(&job.unpad(requant.start()), zero_point, from, out);
+        return Ok(());
+    }
     match weights.form() {
         Form::Dense(dense) => {
             let finish = Bytes(requant);
@@ -96,7 +107,9 @@ pub(crate) fn swept<F: Finish>(
         return Ok(false);
     };
     #[cfg(target_arch = "x86_64")]
-    if Wide::of(ctx.isa).is_some() && weights.winograd().is_some() {
+    if Wide::of(ctx.isa).is_some() && weights.winograd().is_some()
+        || grouped::Job::of(ctx, weights, x, shape).is_some()
+    {
         return Ok(false);
     }
     let zero_point = requant.input_zero_point();
@@ -115,6 +128,11 @@ pub(crate) fn conv_sums<C: FromSums>(
     out: &mut [C::Out],
 ) -> Result<()> {
     check_buffers(x, shape, weights, out.len())?;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(job) = grouped::Job::of(ctx, weights, x, shape) {
+        job.conv(&vec![0; weights.outputs()], zero_point, from, out);
+        return Ok(());
+    }
     match weights.form() {
         Form::Dense(dense) => {
             let finish = Converted { isa: ctx.isa, from };

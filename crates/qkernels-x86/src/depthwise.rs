@@ -16,6 +16,8 @@
 //!
 //! The kernel is safe code that the compiler turns into `vpmaddwd`; see [`dot`].
 
+#[cfg(target_arch = "x86_64")]
+use crate::columns::Run;
 use crate::context::Context;
 use crate::error::{Error, Result, at_least, exactly};
 use crate::finish::FromSums;
@@ -97,12 +99,12 @@ pub(crate) fn depthwise<C: FromSums>(
     if let Some(kernel) = columns::kernel(ctx.isa, shape) {
         let pixels = shape.output_rows().div_ceil(pieces).max(1);
         Context::chunks(out, pixels * channels, |index, out| {
-            let run = columns::Run {
+            let run = Run {
                 isa: ctx.isa,
                 kernel,
                 x,
                 shape,
-                taps,
+                weights: taps.columns(kernel.form()),
                 start,
                 input_zero_point,
                 from,

@@ -288,6 +288,14 @@ fn groups_and_depthwise_convolutions_stay_within_their_slices() {
                     ..depthwise
                 },
             );
+            for group in [4, 8] {
+                if channels > group && channels.is_multiple_of(group) {
+                    let narrow = plain([channels; 2], channels / group, size, 3);
+                    check_conv(i + j, &narrow);
+                    let stride = [1, 2, 2];
+                    check_conv(i + j + 1, &ConvShape { stride, ..narrow });
+                }
+            }
             for groups in [2, channels / 4] {
                 if groups > 1 && channels.is_multiple_of(groups) {
                     check_conv(i + j, &plain([channels, groups * 3], groups, size, 3));

@@ -16,6 +16,8 @@ mod avxvnni;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod depthwise;
 mod detect;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod grouped;
 #[cfg(test)]
 pub(crate) mod guard;
 pub(crate) mod peak;
@@ -24,6 +26,8 @@ pub(crate) mod scalar;
 pub(crate) mod sgemm;
 #[cfg(target_arch = "x86_64")]
 mod sse2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod sweep;
 pub(crate) mod tile;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod wide;

@@ -13,6 +13,8 @@ mod adaptive;
 mod amx;
 mod attention;
 mod cell;
+#[cfg(target_arch = "x86_64")]
+mod columns;
 mod context;
 mod conv;
 mod curves;
@@ -24,6 +26,8 @@ mod error;
 mod finish;
 mod fork;
 mod gather;
+#[cfg(target_arch = "x86_64")]
+mod grouped;
 #[cfg(test)]
 mod guard_tests;
 mod interleave;

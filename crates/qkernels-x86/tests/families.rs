@@ -1,6 +1,6 @@
 //! Families of hard data on every kind of layer, tier by tier, byte for byte against naive loops.
 
-use crate::common::cases::{convolutions, linear_layers, square};
+use crate::common::cases::{convolutions, linear_layers, narrow_groups, square};
 use crate::common::families::{Scaling, Values, model};
 use crate::common::{Data, Model, isas, range};
 use qkernels_x86::{Context, ConvShape, MAX_REDUCTION};
@@ -45,6 +45,19 @@ fn convolutions_are_exact_on_every_family() {
     let mut data = Data::new(22);
     combinations(|values, scaling, zero_point| {
         for shape in convolutions() {
+            let sizes = [shape.out_channels, reduction(&shape)];
+            let model = model(&mut data, values, scaling, zero_point, sizes);
+            let x = image(values, &mut data, &shape);
+            model.check_conv(&x, &shape);
+        }
+    });
+}
+
+#[test]
+fn narrow_groups_are_exact_on_every_family() {
+    let mut data = Data::new(24);
+    combinations(|values, scaling, zero_point| {
+        for shape in narrow_groups() {
             let sizes = [shape.out_channels, reduction(&shape)];
             let model = model(&mut data, values, scaling, zero_point, sizes);
             let x = image(values, &mut data, &shape);
@@ -125,7 +138,7 @@ fn empty_batches_are_legal_on_every_tier() {
         for threads in [1, 3] {
             let context = Context::with(isa, threads);
             assert!(data.model(17, 9).linear(&context, &[], 0, 9).is_empty());
-            for shape in convolutions() {
+            for shape in convolutions().into_iter().chain(narrow_groups()) {
                 let empty = ConvShape { batch: 0, ..shape };
                 let model = data.model(shape.out_channels, reduction(&shape));
                 assert!(model.conv(&context, &[], &empty).is_empty(), "{shape:?}");

@@ -11,6 +11,7 @@ mod depthwise;
 mod dynamic;
 mod elementwise;
 mod families;
+mod grouped;
 mod pooling;
 mod sums;
 mod transposed;

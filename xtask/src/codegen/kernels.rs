@@ -255,6 +255,21 @@ pub const KERNELS: &[Kernel] = &[
             3,
         )
     },
+    // Narrow groups: seven outputs, each of which takes the three taps of a row.
+    kernel(
+        "isa::grouped::avx512vnni::enter::<*>",
+        7..=7,
+        VPDPBUSD_ZMM,
+        3,
+    ),
+    Kernel {
+        excuse: Some(MANY),
+        ..kernel("isa::grouped::avxvnni::enter::<*>", 7..=7, VPDPBUSD_YMM, 3)
+    },
+    Kernel {
+        excuse: Some(MANY),
+        ..kernel("isa::grouped::avx2::enter::<*>", 7..=7, VPMADDWD_YMM, 3)
+    },
 ];
 
 /// Whether a name fits a pattern, in which each `*` stands for any text.

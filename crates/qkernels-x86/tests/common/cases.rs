@@ -114,3 +114,48 @@ pub fn convolutions() -> Vec<ConvShape> {
         },
     ]
 }
+
+/// Convolutions of 3×3 in groups of four and of eight channels: blocks of channels that overlap, panels that groups have for
+/// themselves, rows as wide as no, one and several tiles, windows in the padding only.
+pub fn narrow_groups() -> Vec<ConvShape> {
+    let three = [3, 3];
+    let stride = [1, 2, 2];
+    let fours = square([48, 48], 12, [6, 17], three);
+    let eights = square([24, 24], 3, [5, 10], three);
+    vec![
+        fours,
+        ConvShape { stride, ..fours },
+        eights,
+        ConvShape { stride, ..eights },
+        ConvShape {
+            batch: 2,
+            ..square([16, 16], 4, [7, 7], three)
+        },
+        square([20, 20], 5, [4, 3], three),
+        square([12, 12], 3, [3, 8], three),
+        square([152, 152], 19, [4, 14], three),
+        ConvShape {
+            stride,
+            padding: [0, 3, 4],
+            ..square([64, 64], 8, [6, 5], three)
+        },
+        ConvShape {
+            padding: [0; 3],
+            dilation: [1, 2, 1],
+            ..square([40, 40], 5, [7, 9], three)
+        },
+        ConvShape {
+            stride: [2, 1, 2],
+            input: [4, 3, 13],
+            ..square([16, 16], 2, [1, 1], three)
+        },
+        ConvShape {
+            dilation: [1, 1, 2],
+            ..eights
+        },
+        ConvShape {
+            out_channels: 24,
+            ..fours
+        },
+    ]
+}

@@ -150,9 +150,10 @@ fn channels(numbers: &mut Numbers) -> [usize; 2] {
         1 => numbers.within(1, 4),
         _ => 1,
     };
-    let channels = match numbers.byte() % 3 {
+    let channels = match numbers.byte() % 4 {
         0 => 1,
         1 => 16 * numbers.within(1, 3),
+        2 => 4 * numbers.within(1, 2),
         _ => numbers.within(1, 36),
     };
     [groups, channels]
@@ -163,10 +164,17 @@ fn convolution(numbers: &mut Numbers) -> Call {
     let shape = ConvShape {
         batch: numbers.within(0, 2),
         in_channels: groups * channels,
-        out_channels: groups * numbers.within(1, 36),
+        out_channels: match numbers.byte() % 4 {
+            0 => groups * channels,
+            _ => groups * numbers.within(1, 36),
+        },
         groups,
         input: numbers.three(1, 9),
-        kernel: numbers.three(1, 5),
+        // Kernels that have a class of their own.
+        kernel: match numbers.byte() % 4 {
+            0 => [1, 3, 3],
+            _ => numbers.three(1, 5),
+        },
         stride: numbers.three(1, 3),
         padding: numbers.three(0, 5),
         dilation: numbers.three(1, 3),

@@ -7,7 +7,7 @@ use qkernels_x86::{
 };
 
 use crate::common::Data;
-use crate::common::cases::{convolutions, linear_layers, square};
+use crate::common::cases::{convolutions, linear_layers, narrow_groups, square};
 use crate::common::families::{Scaling, Values, model};
 use crate::common::transposed::transposed;
 
@@ -42,6 +42,7 @@ pub fn corpus() -> Vec<Call> {
     pools(&mut corpus);
     elementwise(&mut corpus);
     transposed_convolution(&mut corpus);
+    grouped_convolution(&mut corpus);
     corpus.0
 }
 
@@ -189,18 +190,22 @@ fn sums(corpus: &mut Corpus) {
         square([19, 19], 19, [6, 9], [3, 3]),
         square([3, 18], 1, [9, 11], [3, 3]),
     ] {
-        corpus.add(format!("conv to i32 {}", text(&shape)), |data| {
-            let w = Values::Random.weights(data, shape.out_channels, reduction(&shape));
-            let weights = PackedWeights::conv(&w, &shape).expect("the weights fit");
-            let x = data.bytes(pixels(&shape) * shape.in_channels);
-            Box::new(move |ctx| {
-                let rows = shape.batch * shape.output().iter().product::<usize>();
-                let mut out = vec![0i32; rows * shape.out_channels];
-                conv_i32(ctx, &x, &shape, &weights, 77, &mut out).expect("the buffers fit");
-                out.iter().flat_map(|sum| sum.to_le_bytes()).collect()
-            })
-        });
+        conv_sums(corpus, shape);
     }
+}
+
+fn conv_sums(corpus: &mut Corpus, shape: ConvShape) {
+    corpus.add(format!("conv to i32 {}", text(&shape)), |data| {
+        let w = Values::Random.weights(data, shape.out_channels, reduction(&shape));
+        let weights = PackedWeights::conv(&w, &shape).expect("the weights fit");
+        let x = data.bytes(pixels(&shape) * shape.in_channels);
+        Box::new(move |ctx| {
+            let rows = shape.batch * shape.output().iter().product::<usize>();
+            let mut out = vec![0i32; rows * shape.out_channels];
+            conv_i32(ctx, &x, &shape, &weights, 77, &mut out).expect("the buffers fit");
+            out.iter().flat_map(|sum| sum.to_le_bytes()).collect()
+        })
+    });
 }
 
 fn floats(values: &[f32]) -> Vec<u8> {
@@ -342,6 +347,18 @@ fn transposed_convolution(corpus: &mut Corpus) {
                 },
             );
         }
+    }
+}
+
+fn grouped_convolution(corpus: &mut Corpus) {
+    for (i, shape) in narrow_groups().into_iter().enumerate() {
+        let zero_point = [0, 3, 128, 255][i % 4];
+        for values in [Values::Random, Values::Small, Values::PairEdge] {
+            conv(corpus, shape, values, Scaling::Spread, zero_point);
+        }
+    }
+    for shape in narrow_groups().into_iter().take(4) {
+        conv_sums(corpus, shape);
     }
 }
 

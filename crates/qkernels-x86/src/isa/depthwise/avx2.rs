@@ -5,8 +5,9 @@ use core::arch::x86_64::*;
 
 use qtensor_core::requant::OutputRange;
 
+use super::Form;
 use super::window::{self, Lanes};
-use super::{Form, Sweep};
+use crate::isa::sweep::{Results, Sweep};
 use crate::isa::tile::Output;
 use crate::isa::{Isa, Tier};
 
@@ -16,7 +17,7 @@ pub(super) const CHANNELS: usize = 8;
 /// Computes a sweep.
 pub(super) fn sweep(isa: Isa, sweep: &mut Sweep) {
     assert!(isa.tier() >= Tier::Avx2);
-    sweep.check(Form::Pairs);
+    sweep.check(Form::Pairs.block(sweep.rows.len()));
     let sums = matches!(sweep.output, Output::Sums(_));
     // SAFETY: the token proves AVX2, `check` asserted the lengths, and each arm passes the kernel, the stride
     // and the output of the sweep.
@@ -51,61 +52,24 @@ unsafe fn enter<
 }
 
 /// Eight lanes of two 16-bit integers.
-struct Pairs;
+pub(in crate::isa) struct Pairs;
 
 #[derive(Clone, Copy)]
-struct Requant {
+pub(in crate::isa) struct Requant {
     multipliers: __m256,
     hi: __m256,
     zero_point: __m256i,
     lo: __m256i,
 }
 
-impl Lanes for Pairs {
-    const FORM: Form = Form::Pairs;
-    type Vector = __m256i;
+impl Results for Pairs {
+    type Sums = __m256i;
     type Requant = Requant;
-
-    #[inline(always)]
-    unsafe fn zero() -> __m256i {
-        // SAFETY: the tier, as promised by the caller.
-        unsafe { _mm256_setzero_si256() }
-    }
 
     #[inline(always)]
     unsafe fn start(values: *const i32) -> __m256i {
         // SAFETY: eight channels, as promised by the caller.
         unsafe { _mm256_loadu_si256(values.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn weights(weights: *const u8) -> __m256i {
-        // SAFETY: aligned, as promised by the caller.
-        unsafe { _mm256_load_si256(weights.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn column<const K: usize, const R: usize>(rows: [*const u8; K]) -> [__m256i; R] {
-        // SAFETY: each row has a byte for each of the eight channels.
-        unsafe {
-            let mut column = [_mm256_setzero_si256(); R];
-            for (r, column) in column.iter_mut().enumerate() {
-                let even = _mm_loadl_epi64(rows[2 * r].cast());
-                *column = if 2 * r + 1 < K {
-                    let odd = _mm_loadl_epi64(rows[2 * r + 1].cast());
-                    _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(even, odd))
-                } else {
-                    _mm256_cvtepu8_epi32(even)
-                };
-            }
-            column
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn dot(sums: __m256i, x: __m256i, w: __m256i) -> __m256i {
-        // SAFETY: the tier, as promised by the caller.
-        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(x, w)) }
     }
 
     #[inline(always)]
@@ -169,5 +133,45 @@ impl Lanes for Pairs {
                 _mm_storeh_pd(out.add(3 * pitch).cast(), _mm_castsi128_pd(high));
             }
         }
+    }
+}
+
+impl Lanes for Pairs {
+    const FORM: Form = Form::Pairs;
+
+    #[inline(always)]
+    unsafe fn zero() -> __m256i {
+        // SAFETY: the tier, as promised by the caller.
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(weights: *const u8) -> __m256i {
+        // SAFETY: aligned, as promised by the caller.
+        unsafe { _mm256_load_si256(weights.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn column<const K: usize, const R: usize>(rows: [*const u8; K]) -> [__m256i; R] {
+        // SAFETY: each row has a byte for each of the eight channels.
+        unsafe {
+            let mut column = [_mm256_setzero_si256(); R];
+            for (r, column) in column.iter_mut().enumerate() {
+                let even = _mm_loadl_epi64(rows[2 * r].cast());
+                *column = if 2 * r + 1 < K {
+                    let odd = _mm_loadl_epi64(rows[2 * r + 1].cast());
+                    _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(even, odd))
+                } else {
+                    _mm256_cvtepu8_epi32(even)
+                };
+            }
+            column
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m256i, x: __m256i, w: __m256i) -> __m256i {
+        // SAFETY: the tier, as promised by the caller.
+        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(x, w)) }
     }
 }

@@ -8,9 +8,10 @@ use core::arch::x86_64::*;
 
 use qtensor_core::requant::OutputRange;
 
+use super::Form;
 use super::avxvnni::Quads;
 use super::window::{self, Lanes};
-use super::{Form, Sweep};
+use crate::isa::sweep::{Results, Sweep};
 use crate::isa::tile::Output;
 use crate::isa::{Isa, Tier};
 
@@ -20,7 +21,7 @@ pub(super) const CHANNELS: usize = 32;
 /// Computes a sweep.
 pub(super) fn sweep(isa: Isa, sweep: &mut Sweep) {
     assert!(isa.tier() >= Tier::Avx512Vnni);
-    sweep.check(Form::WideQuads);
+    sweep.check(Form::WideQuads.block(sweep.rows.len()));
     // SAFETY: the token proves the features, and `check` asserted the lengths.
     unsafe { by_shape::<WideQuads>(sweep) }
 }
@@ -28,7 +29,7 @@ pub(super) fn sweep(isa: Isa, sweep: &mut Sweep) {
 /// Computes a sweep of [`Form::Quads`], for fewer channels than a wide one has.
 pub(super) fn narrow_sweep(isa: Isa, sweep: &mut Sweep) {
     assert!(isa.tier() >= Tier::Avx512Vnni);
-    sweep.check(Form::Quads);
+    sweep.check(Form::Quads.block(sweep.rows.len()));
     // SAFETY: as in `sweep`.
     unsafe { by_shape::<Quads<true>>(sweep) }
 }
@@ -119,60 +120,14 @@ unsafe fn words<const K: usize>(rows: [*const u8; K], row: usize) -> __m512i {
     }
 }
 
-impl Lanes for WideQuads {
-    const FORM: Form = Form::WideQuads;
-    type Vector = [__m512i; 2];
+impl Results for WideQuads {
+    type Sums = [__m512i; 2];
     type Requant = Requant;
-
-    #[inline(always)]
-    unsafe fn zero() -> [__m512i; 2] {
-        // SAFETY: the tier, as promised by the caller.
-        unsafe { [_mm512_setzero_si512(); 2] }
-    }
 
     #[inline(always)]
     unsafe fn start(values: *const i32) -> [__m512i; 2] {
         // SAFETY: 32 channels, as promised by the caller.
         unsafe { spread(values) }
-    }
-
-    #[inline(always)]
-    unsafe fn weights(weights: *const u8) -> [__m512i; 2] {
-        let weights = weights.cast::<__m512i>();
-        // SAFETY: aligned, as promised by the caller.
-        unsafe {
-            [
-                _mm512_load_si512(weights.cast()),
-                _mm512_load_si512(weights.add(1).cast()),
-            ]
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn column<const K: usize, const R: usize>(rows: [*const u8; K]) -> [[__m512i; 2]; R] {
-        // SAFETY: each row has a byte for each of the 32 channels.
-        unsafe {
-            let mut column = [Self::zero(); R];
-            for (r, column) in column.iter_mut().enumerate() {
-                let (first, second) = (words(rows, 4 * r), words(rows, 4 * r + 2));
-                *column = [
-                    _mm512_unpacklo_epi16(first, second),
-                    _mm512_unpackhi_epi16(first, second),
-                ];
-            }
-            column
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn dot(sums: [__m512i; 2], x: [__m512i; 2], w: [__m512i; 2]) -> [__m512i; 2] {
-        // SAFETY: the tier, as promised by the caller.
-        unsafe {
-            [
-                _mm512_dpbusd_epi32(sums[0], x[0], w[0]),
-                _mm512_dpbusd_epi32(sums[1], x[1], w[1]),
-            ]
-        }
     }
 
     #[inline(always)]
@@ -239,6 +194,55 @@ impl Lanes for WideQuads {
                 let second = _mm512_extracti64x4_epi64::<1>(bytes);
                 _mm256_storeu_si256(out.add(pitch).cast(), second);
             }
+        }
+    }
+}
+
+impl Lanes for WideQuads {
+    const FORM: Form = Form::WideQuads;
+
+    #[inline(always)]
+    unsafe fn zero() -> [__m512i; 2] {
+        // SAFETY: the tier, as promised by the caller.
+        unsafe { [_mm512_setzero_si512(); 2] }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(weights: *const u8) -> [__m512i; 2] {
+        let weights = weights.cast::<__m512i>();
+        // SAFETY: aligned, as promised by the caller.
+        unsafe {
+            [
+                _mm512_load_si512(weights.cast()),
+                _mm512_load_si512(weights.add(1).cast()),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn column<const K: usize, const R: usize>(rows: [*const u8; K]) -> [[__m512i; 2]; R] {
+        // SAFETY: each row has a byte for each of the 32 channels.
+        unsafe {
+            let mut column = [Self::zero(); R];
+            for (r, column) in column.iter_mut().enumerate() {
+                let (first, second) = (words(rows, 4 * r), words(rows, 4 * r + 2));
+                *column = [
+                    _mm512_unpacklo_epi16(first, second),
+                    _mm512_unpackhi_epi16(first, second),
+                ];
+            }
+            column
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: [__m512i; 2], x: [__m512i; 2], w: [__m512i; 2]) -> [__m512i; 2] {
+        // SAFETY: the tier, as promised by the caller.
+        unsafe {
+            [
+                _mm512_dpbusd_epi32(sums[0], x[0], w[0]),
+                _mm512_dpbusd_epi32(sums[1], x[1], w[1]),
+            ]
         }
     }
 }

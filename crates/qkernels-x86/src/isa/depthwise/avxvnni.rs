@@ -8,8 +8,9 @@ use core::arch::x86_64::*;
 
 use qtensor_core::requant::OutputRange;
 
+use super::Form;
 use super::window::{self, Lanes};
-use super::{Form, Sweep};
+use crate::isa::sweep::{Results, Sweep};
 use crate::isa::tile::Output;
 use crate::isa::{Isa, Tier};
 
@@ -19,7 +20,7 @@ pub(super) const CHANNELS: usize = 16;
 /// Computes a sweep.
 pub(super) fn sweep(isa: Isa, sweep: &mut Sweep) {
     assert!(isa.tier() == Tier::AvxVnni);
-    sweep.check(Form::Quads);
+    sweep.check(Form::Quads.block(sweep.rows.len()));
     let sums = matches!(sweep.output, Output::Sums(_));
     // SAFETY: the token proves the features, `check` asserted the lengths, and each arm passes the kernel, the
     // stride and the output of the sweep.
@@ -103,67 +104,14 @@ unsafe fn words<const K: usize>(rows: [*const u8; K], row: usize) -> __m256i {
     }
 }
 
-impl<const EVEX: bool> Lanes for Quads<EVEX> {
-    const FORM: Form = Form::Quads;
-    type Vector = [__m256i; 2];
+impl<const EVEX: bool> Results for Quads<EVEX> {
+    type Sums = [__m256i; 2];
     type Requant = Requant;
-
-    #[inline(always)]
-    unsafe fn zero() -> [__m256i; 2] {
-        // SAFETY: the tier, as promised by the caller.
-        unsafe { [_mm256_setzero_si256(); 2] }
-    }
 
     #[inline(always)]
     unsafe fn start(values: *const i32) -> [__m256i; 2] {
         // SAFETY: sixteen channels, as promised by the caller.
         unsafe { spread(values) }
-    }
-
-    #[inline(always)]
-    unsafe fn weights(weights: *const u8) -> [__m256i; 2] {
-        let weights = weights.cast::<__m256i>();
-        // SAFETY: aligned, as promised by the caller.
-        unsafe {
-            [
-                _mm256_load_si256(weights),
-                _mm256_load_si256(weights.add(1)),
-            ]
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn column<const K: usize, const R: usize>(rows: [*const u8; K]) -> [[__m256i; 2]; R] {
-        // SAFETY: each row has a byte for each of the sixteen channels.
-        unsafe {
-            let mut column = [Self::zero(); R];
-            for (r, column) in column.iter_mut().enumerate() {
-                let (first, second) = (words(rows, 4 * r), words(rows, 4 * r + 2));
-                *column = [
-                    _mm256_unpacklo_epi16(first, second),
-                    _mm256_unpackhi_epi16(first, second),
-                ];
-            }
-            column
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn dot(sums: [__m256i; 2], x: [__m256i; 2], w: [__m256i; 2]) -> [__m256i; 2] {
-        // SAFETY: the tier, as promised by the caller.
-        unsafe {
-            if EVEX {
-                [
-                    _mm256_dpbusd_epi32(sums[0], x[0], w[0]),
-                    _mm256_dpbusd_epi32(sums[1], x[1], w[1]),
-                ]
-            } else {
-                [
-                    _mm256_dpbusd_avx_epi32(sums[0], x[0], w[0]),
-                    _mm256_dpbusd_avx_epi32(sums[1], x[1], w[1]),
-                ]
-            }
-        }
     }
 
     #[inline(always)]
@@ -225,6 +173,62 @@ impl<const EVEX: bool> Lanes for Quads<EVEX> {
             if count > 1 {
                 let second = _mm256_extracti128_si256::<1>(bytes);
                 _mm_storeu_si128(out.add(pitch).cast(), second);
+            }
+        }
+    }
+}
+
+impl<const EVEX: bool> Lanes for Quads<EVEX> {
+    const FORM: Form = Form::Quads;
+
+    #[inline(always)]
+    unsafe fn zero() -> [__m256i; 2] {
+        // SAFETY: the tier, as promised by the caller.
+        unsafe { [_mm256_setzero_si256(); 2] }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(weights: *const u8) -> [__m256i; 2] {
+        let weights = weights.cast::<__m256i>();
+        // SAFETY: aligned, as promised by the caller.
+        unsafe {
+            [
+                _mm256_load_si256(weights),
+                _mm256_load_si256(weights.add(1)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn column<const K: usize, const R: usize>(rows: [*const u8; K]) -> [[__m256i; 2]; R] {
+        // SAFETY: each row has a byte for each of the sixteen channels.
+        unsafe {
+            let mut column = [Self::zero(); R];
+            for (r, column) in column.iter_mut().enumerate() {
+                let (first, second) = (words(rows, 4 * r), words(rows, 4 * r + 2));
+                *column = [
+                    _mm256_unpacklo_epi16(first, second),
+                    _mm256_unpackhi_epi16(first, second),
+                ];
+            }
+            column
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: [__m256i; 2], x: [__m256i; 2], w: [__m256i; 2]) -> [__m256i; 2] {
+        // SAFETY: the tier, as promised by the caller.
+        unsafe {
+            if EVEX {
+                [
+                    _mm256_dpbusd_epi32(sums[0], x[0], w[0]),
+                    _mm256_dpbusd_epi32(sums[1], x[1], w[1]),
+                ]
+            } else {
+                [
+                    _mm256_dpbusd_avx_epi32(sums[0], x[0], w[0]),
+                    _mm256_dpbusd_avx_epi32(sums[1], x[1], w[1]),
+                ]
             }
         }
     }

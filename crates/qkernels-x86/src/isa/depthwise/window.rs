@@ -10,44 +10,24 @@
 //! registers.
 #![allow(unsafe_code)]
 
-use qtensor_core::requant::OutputRange;
-
-use super::{Form, Sweep, first_channel};
+use super::Form;
+use crate::isa::sweep::{Results, Sweep};
 use crate::isa::tile::Output;
 
 /// The vectors of a tier: one lane for every channel of a block.
 ///
 /// # Safety
-/// Every function needs the instructions of its tier. Pointers to bytes of a pixel, to values of channels
-/// and to results are valid for all channels of a block; those to weights are aligned and valid for
-/// a vector.
-pub(super) trait Lanes {
+/// Every function needs the instructions of its tier. Pointers to bytes of a pixel are valid for all channels of a block;
+/// those to weights are aligned and valid for a vector.
+pub(super) trait Lanes: Results {
     const FORM: Form;
-    type Vector: Copy;
-    type Requant: Copy;
 
-    unsafe fn zero() -> Self::Vector;
-    /// One 32-bit value for each channel, in the order of the lanes.
-    unsafe fn start(values: *const i32) -> Self::Vector;
-    unsafe fn weights(weights: *const u8) -> Self::Vector;
+    unsafe fn zero() -> Self::Sums;
+    unsafe fn weights(weights: *const u8) -> Self::Sums;
     /// The bytes under the rows of the kernel, `FORM.rows()` of them in each lane.
-    unsafe fn column<const K: usize, const R: usize>(rows: [*const u8; K]) -> [Self::Vector; R];
+    unsafe fn column<const K: usize, const R: usize>(rows: [*const u8; K]) -> [Self::Sums; R];
     /// Adds the products of a lane's integers.
-    unsafe fn dot(sums: Self::Vector, x: Self::Vector, w: Self::Vector) -> Self::Vector;
-    /// Writes the sums in the order of the channels.
-    unsafe fn sums(sums: Self::Vector, out: *mut i32);
-    unsafe fn requant(multipliers: *const f32, range: OutputRange) -> Self::Requant;
-    /// Scales, bounds above and rounds.
-    unsafe fn scale(sums: Self::Vector, requant: &Self::Requant) -> Self::Vector;
-    /// Writes the first `count` of `G` scaled results as bytes, one every `pitch` bytes. Packing saturates,
-    /// which bounds them below as they should be: products too small for an integer became the least one.
-    unsafe fn bytes<const G: usize>(
-        scaled: [Self::Vector; G],
-        requant: &Self::Requant,
-        out: *mut u8,
-        pitch: usize,
-        count: usize,
-    );
+    unsafe fn dot(sums: Self::Sums, x: Self::Sums, w: Self::Sums) -> Self::Sums;
 }
 
 /// Computes all blocks of a sweep: a kernel of `K` by `K` whose rows fill `R` vectors, with a stride of `S`,
@@ -68,10 +48,11 @@ pub(super) unsafe fn sweep<
 >(
     sweep: &mut Sweep,
 ) {
-    let base = first_channel(L::FORM, sweep.blocks.start, sweep.channels);
+    let size = L::FORM.block(K);
+    let base = size.first_channel(sweep.blocks.start, sweep.channels);
     for block in sweep.blocks.clone() {
-        let first = first_channel(L::FORM, block, sweep.channels);
-        let line = block * L::FORM.block_lines(K);
+        let first = size.first_channel(block, sweep.channels);
+        let line = block * size.lines;
         // SAFETY: `check` asserted `K` rows, which hold all channels as a pixel of padding does; weights,
         // start values and multipliers for all channels; and the results of the block.
         unsafe {
@@ -132,8 +113,8 @@ struct Walk<L: Lanes, const K: usize, const R: usize> {
     width: usize,
     channels: usize,
     weights: *const u8,
-    held: [[L::Vector; R]; K],
-    start: L::Vector,
+    held: [[L::Sums; R]; K],
+    start: L::Sums,
 }
 
 /// Where the walk is.
@@ -148,13 +129,13 @@ struct State<V, const A: usize> {
 impl<L: Lanes, const K: usize, const R: usize> Walk<L, K, R> {
     /// The small kernel's weights, which fit the registers; those of the great one are operands in memory.
     #[inline(always)]
-    unsafe fn hold(weights: *const u8) -> [[L::Vector; R]; K] {
+    unsafe fn hold(weights: *const u8) -> [[L::Sums; R]; K] {
         // SAFETY: there are `K * R` vectors of weights.
         unsafe {
             let mut held = [[L::zero(); R]; K];
             if K == 3 {
                 for (i, held) in held.as_flattened_mut().iter_mut().enumerate() {
-                    *held = L::weights(weights.add(i * size_of::<L::Vector>()));
+                    *held = L::weights(weights.add(i * size_of::<L::Sums>()));
                 }
             }
             held
@@ -163,7 +144,7 @@ impl<L: Lanes, const K: usize, const R: usize> Walk<L, K, R> {
 
     /// Reads the columns before those that complete the first output.
     #[inline(always)]
-    unsafe fn begin<const S: usize, const A: usize>(&self, column: usize) -> State<L::Vector, A> {
+    unsafe fn begin<const S: usize, const A: usize>(&self, column: usize) -> State<L::Sums, A> {
         let sums = [self.start; A];
         let mut state = State { sums, column };
         for d in 0..K - S {
@@ -178,9 +159,9 @@ impl<L: Lanes, const K: usize, const R: usize> Walk<L, K, R> {
     #[inline(always)]
     unsafe fn outputs<const S: usize, const A: usize, const G: usize>(
         &self,
-        state: &mut State<L::Vector, A>,
+        state: &mut State<L::Sums, A>,
         count: usize,
-    ) -> [L::Vector; G] {
+    ) -> [L::Sums; G] {
         let mut done = [self.start; G];
         let inside = state.column < self.width && G * S <= self.width - state.column;
         if inside && count == G {
@@ -216,7 +197,7 @@ impl<L: Lanes, const K: usize, const R: usize> Walk<L, K, R> {
     #[inline(always)]
     unsafe fn add<const S: usize, const A: usize>(
         &self,
-        sums: &mut [L::Vector; A],
+        sums: &mut [L::Sums; A],
         d: usize,
         pixel: [*const u8; K],
     ) {
@@ -233,7 +214,7 @@ impl<L: Lanes, const K: usize, const R: usize> Walk<L, K, R> {
                             self.held[tap][r]
                         } else {
                             let index = tap * R + r;
-                            L::weights(self.weights.add(index * size_of::<L::Vector>()))
+                            L::weights(self.weights.add(index * size_of::<L::Sums>()))
                         };
                         sums[i] = L::dot(sums[i], x[r], w);
                     }
@@ -244,7 +225,7 @@ impl<L: Lanes, const K: usize, const R: usize> Walk<L, K, R> {
 
     /// Takes the first sum, which is complete, and begins another one.
     #[inline(always)]
-    fn next<const A: usize>(&self, sums: &mut [L::Vector; A]) -> L::Vector {
+    fn next<const A: usize>(&self, sums: &mut [L::Sums; A]) -> L::Sums {
         let first = sums[0];
         for i in 1..A {
             sums[i - 1] = sums[i];

@@ -1,6 +1,7 @@
 //! Sweeps that do not fit are refused before a kernel reads anything.
 
 use super::*;
+use crate::isa::depthwise::Form;
 
 /// What one test changes of a valid sweep: 3 rows of 4 pixels of 8 channels.
 struct Change {
@@ -23,7 +24,7 @@ const VALID: Change = Change {
 
 fn check(change: Change) {
     let row = vec![0; change.row];
-    let lines = vec![Line([0; 64]); Form::Pairs.block_lines(3)];
+    let lines = vec![Line([0; 64]); Form::Pairs.block(3).lines];
     let sweep = Sweep {
         rows: &[&row, &row, &row],
         zero: &[0; 8],
@@ -39,7 +40,7 @@ fn check(change: Change) {
         output: Output::Sums(&mut [0; 32]),
         pitch: change.pitch,
     };
-    sweep.check(Form::Pairs);
+    sweep.check(Form::Pairs.block(3));
 }
 
 #[test]
