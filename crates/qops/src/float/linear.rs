@@ -44,7 +44,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     let mut shape = x.shape().to_vec();
     shape[x.rank() - 1] = n;
     let x = x.contiguous();
-    let weights = Matrices::new(&weight.transpose(0, 1)?)?;
+    let weight = weight.contiguous();
     Tensor::build(&shape, MemoryFormat::Contiguous, |out| {
         if let Some(bias) = bias
             .as_ref()
@@ -56,14 +56,16 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         }
         let rows = Mat::rows(x.as_slice().unwrap_or_default(), k);
         let accumulate = bias.is_some();
-        product([m, n, k], rows, weights.at(0), out, n, accumulate, true)
+        let weights = Mat::columns(weight.as_slice().unwrap_or_default(), k);
+        product([m, n, k], rows, weights, out, n, accumulate, true)
     })
 }
 
 /// `y = a·b`, the matrix product over the last two dimensions, broadcasting the ones before them.
 ///
 /// `[…, M, K]` times `[…, K, N]` gives `[…, M, N]`. A vector is taken as a row on the left and as a column
-/// on the right, and that dimension is gone from the result.
+/// on the right, and that dimension is gone from the result. The memory layout of the operands changes no bit of it: those that are not
+/// row-major are copied. (For one row times the transpose of a matrix, where that counts, [`linear`] copies nothing.)
 ///
 /// # Errors
 /// [`Error::Operands`] if the lengths `K` differ, [`Error::NotBroadcastable`] if the leading dimensions do
@@ -105,7 +107,7 @@ pub fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         });
     }
 
-    let (left, right) = (Matrices::new(&left)?, Matrices::new(&right)?);
+    let (left, right) = (Matrices::new(&left), Matrices::new(&right));
     let mut shape = batch;
     shape.extend([m, n]);
     let y = Tensor::build(&shape, MemoryFormat::Contiguous, |out| {
@@ -218,6 +220,37 @@ mod tests {
                 &biased,
                 tolerance,
             );
+        }
+    }
+
+    /// Products of one row or column sum in another order along rows than along columns.
+    #[test]
+    fn layouts_change_no_bit() {
+        let mut values = Values::new(3);
+        let turned = |t: &Tensor| {
+            let back = |t: &Tensor| t.transpose(0, 1).unwrap();
+            back(&back(t).contiguous())
+        };
+        for [m, n, k] in [
+            [1, 3, 33],
+            [5, 1, 70],
+            [1, 1, 100],
+            [4, 8, 16],
+            [17, 40, 700],
+        ] {
+            let (a, b) = (values.tensor(&[m, k]), values.tensor(&[k, n]));
+            let y = matmul(&a, &b).unwrap();
+            for (a, b) in [
+                (turned(&a), b.clone()),
+                (a.clone(), turned(&b)),
+                (turned(&a), turned(&b)),
+            ] {
+                assert_eq!(matmul(&a, &b).unwrap().to_vec(), y.to_vec(), "{m} {n} {k}");
+            }
+            let w = values.tensor(&[n, k]);
+            let y = linear(&a, &w, None).unwrap();
+            let other = linear(&turned(&a), &turned(&w), None).unwrap();
+            assert_eq!(other.to_vec(), y.to_vec(), "{m} {n} {k}");
         }
     }
 

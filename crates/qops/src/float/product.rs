@@ -81,38 +81,29 @@ pub(super) fn product(
     Ok(())
 }
 
-/// A tensor whose last two dimensions are read in place whether or not they are swapped.
+/// The matrices of a tensor's last two dimensions, row-major whatever its layout: the order of the sums in a product depends on the
+/// strides of its operands.
 pub(super) struct Matrices {
     tensor: Tensor,
     rows: usize,
     columns: usize,
-    swapped: bool,
 }
 
 impl Matrices {
-    /// `tensor` must have rank 2 or more; other strides than those two are copied.
-    pub fn new(tensor: &Tensor) -> Result<Matrices> {
+    /// `tensor` must have rank 2 or more.
+    pub fn new(tensor: &Tensor) -> Matrices {
         let rank = tensor.rank();
-        let (rows, columns) = (tensor.shape()[rank - 2], tensor.shape()[rank - 1]);
-        let turned = tensor.transpose(rank - 2, rank - 1)?;
-        let swapped = tensor.as_slice().is_none() && turned.as_slice().is_some();
-        let tensor = if swapped { turned } else { tensor.contiguous() };
-        Ok(Matrices {
-            tensor,
-            rows,
-            columns,
-            swapped,
-        })
+        Matrices {
+            tensor: tensor.contiguous(),
+            rows: tensor.shape()[rank - 2],
+            columns: tensor.shape()[rank - 1],
+        }
     }
 
     /// The matrix number `index`, counted over the leading dimensions in row-major order.
     pub fn at(&self, index: usize) -> Mat<'_> {
         let size = self.rows * self.columns;
         let data = &self.tensor.as_slice().unwrap_or_default()[index * size..(index + 1) * size];
-        if self.swapped {
-            Mat::columns(data, self.rows)
-        } else {
-            Mat::rows(data, self.columns)
-        }
+        Mat::rows(data, self.columns)
     }
 }

@@ -90,9 +90,16 @@ fn product(numbers: &mut Numbers) -> Option<Call> {
         let bias = numbers.tensor(&[right.first().copied().unwrap_or(1)])?;
         let weight = b.transpose(0, right.len().saturating_sub(1)).unwrap_or(b);
         drop(HalfLinear::new(&weight, Some(&bias)).and_then(|half| half.run(&a)));
-        return Some(linear(&a, &weight, numbers.one_in(2).then_some(&bias)).into());
+        let bias = numbers.one_in(2).then_some(&bias);
+        return Some(same(
+            &linear(&a, &weight, bias),
+            &linear(&a.contiguous(), &weight.contiguous(), bias),
+        ));
     }
-    Some(matmul(&a, &b).into())
+    Some(same(
+        &matmul(&a, &b),
+        &matmul(&a.contiguous(), &b.contiguous()),
+    ))
 }
 
 fn pool(numbers: &mut Numbers) -> Option<Call> {
