@@ -196,7 +196,9 @@ impl Layer<'_> {
             let h = f64::from(before.h[at]);
             let want = match self.cell {
                 Cell::RnnTanh => both(0).tanh(),
-                Cell::RnnRelu => both(0).max(0.0),
+                // A maximum would lose NaN.
+                Cell::RnnRelu if both(0) < 0.0 => 0.0,
+                Cell::RnnRelu => both(0),
                 Cell::Gru => {
                     let n = gate(&from_x, 2) + sigmoid(both(0)) * gate(&from_h, 2);
                     (h - n.tanh()) * sigmoid(both(1)) + n.tanh()
