@@ -8,7 +8,9 @@ use qflow::{
 use qnn::{
     Conv2d, DeQuantStub, Linear, Module, QuantStub, ReLU, Sequential, Value, ValueKind, describe,
 };
-use qtensor_core::Tensor;
+use qobserve::{MinMaxObserver, Observer, ObserverFactory};
+use qtensor_core::choose_qparams::QuantRange;
+use qtensor_core::{DType, QScheme, Quantizer, Tensor};
 
 #[test]
 fn converting_without_preparation_says_so() {
@@ -229,6 +231,72 @@ fn a_conversion_that_fails_at_one_place_changes_no_other() {
     assert!(
         error.contains("fc1") && error.contains("FloatFunctional"),
         "{error}"
+    );
+    assert_eq!(describe(&net), before);
+}
+
+/// An observer of somebody else's, whose greatest integer lies below its least.
+#[derive(Clone, Debug)]
+struct Reversed(MinMaxObserver);
+
+impl Observer for Reversed {
+    fn name(&self) -> &'static str {
+        "Reversed"
+    }
+
+    fn observe(&mut self, x: &Tensor) -> qobserve::Result<()> {
+        self.0.observe(x)
+    }
+
+    fn calculate_qparams(&self) -> qobserve::Result<Quantizer> {
+        self.0.calculate_qparams()
+    }
+
+    fn has_observed(&self) -> bool {
+        self.0.has_observed()
+    }
+
+    fn dtype(&self) -> DType {
+        DType::QInt8
+    }
+
+    fn quant_range(&self) -> QuantRange {
+        QuantRange {
+            min: 63,
+            max: -64,
+            custom: true,
+        }
+    }
+
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+
+    fn clone_box(&self) -> Box<dyn Observer> {
+        Box::new(self.clone())
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+#[test]
+fn a_weight_observer_without_integers_is_an_error() {
+    let symmetric = MinMaxObserver::builder().dtype(DType::QInt8);
+    let inner = symmetric.qscheme(QScheme::PerTensorSymmetric).build();
+    let inner = inner.unwrap();
+    let weight = ObserverFactory::new("reversed", move || Box::new(Reversed(inner.clone())));
+    let mut net = Net::new();
+    let qconfig = QConfig::minmax();
+    let qconfig = QConfig { weight, ..qconfig };
+    prepare(&mut net, qconfig).unwrap();
+    calibrate(&net, calibration()).unwrap();
+    let before = describe(&net);
+    let message = convert(&mut net).unwrap_err().to_string();
+    assert!(
+        message.contains("63") && message.contains("-64"),
+        "{message}"
     );
     assert_eq!(describe(&net), before);
 }

@@ -76,6 +76,22 @@ impl QuantRange {
         })
     }
 
+    /// Refuses what the public fields allow to go wrong.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRange`] unless `min < max`.
+    pub fn validate(self, operation: &'static str) -> Result<()> {
+        if self.min < self.max {
+            return Ok(());
+        }
+        Err(Error::InvalidRange {
+            operation,
+            min: self.min.into(),
+            max: self.max.into(),
+            why: "the least integer must lie below the greatest",
+        })
+    }
+
     /// `max − min`, exact in `f32` up to 24 bits and rounded once above.
     fn width(self) -> f32 {
         (i64::from(self.max) - i64::from(self.min)) as f32
@@ -90,7 +106,8 @@ impl QuantRange {
 ///   `quint8`, and `⌊(Qmin + Qmax) / 2⌋` for `quint8` with a custom range.
 ///
 /// # Errors
-/// [`Error::InvalidRange`] if `min > max`, either is NaN, or the range or its width is infinite.
+/// [`Error::InvalidRange`] if `min > max`, either is NaN, or the range or its width is infinite; unless `Qmin < Qmax`; and for a
+/// scale that vanishes, which no positive `eps` allows.
 ///
 /// ```
 /// # use qtensor_core::{DType, choose_qparams::{calculate_qparams, QuantRange, DEFAULT_EPS}};
@@ -108,6 +125,7 @@ pub fn calculate_qparams(
     eps: f32,
 ) -> Result<(f32, i32)> {
     check_range("calculate_qparams", min.into(), max.into())?;
+    range.validate("calculate_qparams (integers)")?;
     let (lo, hi) = (min.min(0.0), max.max(0.0));
     let width = range.width();
     if !(hi - lo).is_finite() {
@@ -118,16 +136,28 @@ pub fn calculate_qparams(
             why: "its width overflows f32",
         });
     }
+    let positive = |scale: f32| {
+        if scale > 0.0 {
+            return Ok(scale);
+        }
+        Err(Error::InvalidRange {
+            operation: "calculate_qparams",
+            min: min.into(),
+            max: max.into(),
+            why: "its scale vanishes in f32, and eps is not positive",
+        })
+    };
     if symmetric {
-        let scale = ((-lo).max(hi) / (width / 2.0)).max(eps);
+        let scale = positive(((-lo).max(hi) / (width / 2.0)).max(eps))?;
+        let middle = (i64::from(range.min) + i64::from(range.max)).div_euclid(2);
         let zero_point = match dtype {
-            DType::QUInt8 if range.custom => (range.min + range.max).div_euclid(2),
+            DType::QUInt8 if range.custom => middle as i32,
             DType::QUInt8 => 128,
             DType::QInt8 | DType::QInt32 => 0,
         };
         return Ok((scale, zero_point));
     }
-    let scale = ((hi - lo) / width).max(eps);
+    let scale = positive(((hi - lo) / width).max(eps))?;
     // The quotient is at most the width of the range, so i64 holds it for every type.
     let zero_point = i64::from(range.min) - round_half_even(lo / scale) as i64;
     Ok((
@@ -319,6 +349,41 @@ mod tests {
             };
             assert!(choose_quantization_params(min, max, options).is_err());
         }
+    }
+
+    #[test]
+    fn empty_integer_ranges_and_vanishing_scales_are_errors() {
+        let of = |min, max, eps, dtype, ends: (i32, i32), symmetric| {
+            let range = QuantRange {
+                min: ends.0,
+                max: ends.1,
+                custom: true,
+            };
+            calculate_qparams(min, max, dtype, range, symmetric, eps)
+        };
+        let (u8, i32) = (DType::QUInt8, DType::QInt32);
+        for ends in [(1, 0), (7, 7), (i32::MAX, i32::MIN)] {
+            let message = of(-1.0, 1.0, 1e-7, u8, ends, false)
+                .unwrap_err()
+                .to_string();
+            let (min, max) = (ends.0.to_string(), ends.1.to_string());
+            assert!(
+                message.contains(&min) && message.contains(&max),
+                "{message}"
+            );
+        }
+        // The least positive number, 255 of which would be one step.
+        for eps in [0.0, -1.0, f32::NAN] {
+            for symmetric in [false, true] {
+                assert!(of(-1e-45, 0.0, eps, u8, (0, 255), symmetric).is_err());
+                assert!(of(0.0, 0.0, eps, u8, (0, 255), symmetric).is_err());
+            }
+            assert!(of(-1.0, 0.0, eps, u8, (0, 255), false).is_ok());
+        }
+        let far = (i32::MAX - 1, i32::MAX);
+        assert_eq!(of(-1.0, 1.0, 1e-7, u8, far, true), Ok((2.0, i32::MAX - 1)));
+        let widest = (i32::MIN, i32::MAX);
+        assert!(of(-1.0, 1.0, 1e-7, i32, widest, false).is_ok());
     }
 
     #[test]

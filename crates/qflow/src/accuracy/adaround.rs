@@ -289,10 +289,9 @@ impl Grid {
                 observer.name()
             )));
         }
-        Ok(Grid {
-            quantizer,
-            range: observer.quant_range(),
-        })
+        let range = observer.quant_range();
+        range.validate("the weight observer's integers")?;
+        Ok(Grid { quantizer, range })
     }
 
     /// The scale of each element.

@@ -38,8 +38,9 @@ pub(crate) fn quantize_observed(
         );
         return Err(Error::Config { module, what });
     }
-    let q = quantize_with(weight, observer.calculate_qparams()?, DType::QInt8)?;
     let range = observer.quant_range();
+    range.validate("the weight observer's integers")?;
+    let q = quantize_with(weight, observer.calculate_qparams()?, DType::QInt8)?;
     if (range.min, range.max) == DType::QInt8.range() {
         return Ok(q);
     }
