@@ -8,7 +8,7 @@
 //!   groups
 //!     blocks of tiles (activations stay in the second-level cache)
 //!       pairs of panels (weights stay in the first-level cache, if they fit)
-//!         pairs of tiles (sums stay in registers, results are made of them one block later)
+//!         pairs of tiles (sums stay in registers, results are made of them one block later, beside its product)
 //! ```
 
 mod ahead;
@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::driver::{Job, Part, by_columns};
 use crate::finish::Finish;
 use crate::isa::Isa;
-use crate::isa::amx::{Amx, FETCHED, SIDE, Source, Stored, Sums, TILE, Tiles};
+use crate::isa::amx::{Amx, FETCHED, Product, SIDE, Source, Stored, Sums, TILE, Tiles};
 use crate::pack::{Dense, Line, PANEL, QUAD};
 use crate::padded::{with_band, with_padding};
 use crate::plan::{self, balanced};
@@ -283,12 +283,11 @@ fn multiply<F: Finish>(
                 };
                 let column = neighbours.start * PANEL;
                 for pair in block {
-                    let (now, later) = next.split_at(next.len().min(fetched));
+                    let (weights, later) = next.split_at(next.len().min(fetched));
                     next = later;
                     if let Some(ahead) = &mut ahead {
                         ahead.step(bytemuck::cast_slice(results.out));
                     }
-                    tiles.multiply(&source, pair.starts(), lines, panels, now);
                     let made = Block {
                         pair,
                         group,
@@ -296,16 +295,27 @@ fn multiply<F: Finish>(
                         panels,
                         column,
                     };
+                    let begun = if F::BESIDE && weights.is_empty() {
+                        tiles.begin(&source, pair.starts(), lines, panels)
+                    } else {
+                        None
+                    };
+                    let mut product = begun.unwrap_or_else(|| {
+                        tiles.multiply(&source, pair.starts(), lines, panels, weights);
+                        Product::DONE
+                    });
                     if let Some(block) = waiting.replace(made) {
-                        results.write(&sums, block);
+                        results.write(&sums, block, &mut product);
                     }
+                    product.finish();
                     tiles.store(&mut sums);
                 }
             }
         }
     }
     if let Some(block) = waiting {
-        results.write(&sums, block);
+        let mut done = Product::DONE;
+        results.write(&sums, block, &mut done);
     }
 }
 
@@ -354,14 +364,14 @@ impl<F: Finish> Results<'_, F> {
     }
 
     #[inline(always)]
-    fn write(&mut self, sums: &Sums, block: Block) {
+    fn write(&mut self, sums: &Sums, block: Block, beside: &mut Product) {
         let (group, panel, panels) = (block.group, block.panel, block.panels);
         let column = group * self.job.dense.columns + block.column;
         for run in self.placement.runs(block.pair) {
             let at = (run.row - self.first_row) * self.stride + column;
             let place = (self.job).place(group, panel, panels, run.row, run.count);
             let finish = self.job.finish;
-            let stored = Stored::new(self.tiles, sums, run.first, run.count);
+            let stored = Stored::new(self.tiles, sums, run.first, run.count, beside);
             finish.stored(place, stored, &mut self.out[at..], self.stride);
         }
     }

@@ -55,6 +55,10 @@ pub(crate) trait Finish: Copy + Sync {
     /// The greatest height of a tile.
     const ROWS: usize;
 
+    /// Whether results are made beside the next product, part by part.
+    #[cfg(target_arch = "x86_64")]
+    const BESIDE: bool = false;
+
     /// The start values of the columns from padded column `column` on.
     fn start(&self, column: usize) -> &[i32];
 
@@ -101,6 +105,9 @@ impl Finish for Bytes<'_> {
     type Out = u8;
 
     const ROWS: usize = usize::MAX;
+
+    #[cfg(target_arch = "x86_64")]
+    const BESIDE: bool = true;
 
     fn start(&self, column: usize) -> &[i32] {
         &self.0.start()[column..]

@@ -84,8 +84,10 @@ pub const NOT_KERNELS: &[&str] = &[
 
 /// Every kernel.
 pub const KERNELS: &[Kernel] = &[
-    // AMX: two tiles by two panels.
+    // AMX: two tiles by two panels, at once and in parts.
     kernel("<isa::amx::Tiles>::multiply", 2..=2, TDPBUSD, 2),
+    kernel("isa::amx::results::rows", 2..=2, TDPBUSD, 2),
+    kernel("<isa::amx::product::Product>::finish", 2..=2, TDPBUSD, 2),
     // AVX-512 VNNI, one product for each row and panel. The lower tiles stand in one function, whose
     // greatest loop is that of eight rows.
     kernel("isa::avx512vnni::by_height::<1>", 8..=8, VPDPBUSD_ZMM, 1),

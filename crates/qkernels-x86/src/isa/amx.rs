@@ -20,6 +20,7 @@
 
 mod added;
 mod fetch;
+mod product;
 mod results;
 mod stored;
 
@@ -31,6 +32,7 @@ use super::{Isa, Tier};
 use crate::pack::{Line, PANEL, QUAD};
 
 pub(crate) use fetch::{CACHE_LINE, fetch};
+pub(crate) use product::Product;
 pub(crate) use stored::Stored;
 
 /// Rows of a tile, and lines of weights that are multiplied in one step.
@@ -258,6 +260,7 @@ impl Tiles {
     /// # Panics
     /// Unless the source was made for these tiles, both starts leave the tile within it, and there is a
     /// line of weights for every product.
+    #[inline(never)]
     pub(crate) fn multiply(
         &self,
         source: &Source,
@@ -266,11 +269,8 @@ impl Tiles {
         panels: usize,
         next: &[Line],
     ) {
-        assert!((source.height, source.quads) == (self.height, self.quads));
-        assert!((1..=SIDE).contains(&starts.len()));
-        assert!(starts.iter().all(|&start| start < source.end));
+        self.check(source, starts, lines, panels);
         let depth = source.offsets.len() * self.quads;
-        assert!((1..=SIDE).contains(&panels) && panels * depth == lines.len());
         let base = source.bytes.as_ptr();
         let at = |start: usize| base.wrapping_add(start);
         let args = Args {
@@ -375,6 +375,16 @@ impl Tiles {
                 ),
             }
         }
+    }
+
+    /// Asserts what products rely on.
+    #[inline(always)]
+    fn check(&self, source: &Source, starts: &[usize], lines: &[Line], panels: usize) {
+        assert!((source.height, source.quads) == (self.height, self.quads));
+        assert!((1..=SIDE).contains(&starts.len()));
+        assert!(starts.iter().all(|&start| start < source.end));
+        let depth = source.offsets.len() * self.quads;
+        assert!((1..=SIDE).contains(&panels) && panels * depth == lines.len());
     }
 
     /// Writes what the last product left: the sums of its tiles by its panels, and old ones of others.

@@ -72,15 +72,16 @@ unsafe fn rows_of<const WHOLE: bool, const CENTRED: bool>(
         Some(other) => (other.as_ptr(), width),
         None => (out.cast_const(), epilogue.stride),
     };
-    let mut start = [_mm512_setzero_si512(); SIDE];
-    let mut factors = [_mm512_setzero_ps(); SIDE];
-    for n in 0..panels {
-        // SAFETY: `check` asserted sixteen start values and multipliers for every panel.
-        unsafe {
-            start[n] = _mm512_loadu_si512(epilogue.start.as_ptr().add(n * PANEL).cast());
-            factors[n] = _mm512_loadu_ps(multipliers.as_ptr().add(n * PANEL));
-        }
-    }
+    // With one panel, its own start values and multipliers stand for those of the other.
+    let last = (panels - 1) * PANEL;
+    // SAFETY: `check` asserted sixteen start values and multipliers for every panel.
+    let (start, factors) = unsafe {
+        let (start, multipliers) = (epilogue.start.as_ptr(), multipliers.as_ptr());
+        (
+            [0, last].map(|at| _mm512_loadu_si512(start.add(at).cast())),
+            [0, last].map(|at| _mm512_loadu_ps(multipliers.add(at))),
+        )
+    };
     let stride = epilogue.stride;
     let columns = u32::MAX >> (32 - epilogue.columns);
     let (conv_lo, conv_hi) = range.float_bounds();

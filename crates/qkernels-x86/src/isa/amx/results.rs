@@ -3,7 +3,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{PITCH, SIDE};
+use super::{PITCH, Product};
 use crate::isa::tile::{Epilogue, Output};
 use crate::pack::PANEL;
 
@@ -11,13 +11,19 @@ use crate::pack::PANEL;
 /// Needs AVX-512 F, BW and VL, sums of `height` rows, and an epilogue that was checked for as many rows and
 /// `panels`, 1 or 2, panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) unsafe fn rows(sums: &[i32], height: usize, panels: usize, epilogue: &mut Epilogue) {
+pub(super) unsafe fn rows(
+    sums: &[i32],
+    height: usize,
+    panels: usize,
+    epilogue: &mut Epilogue,
+    beside: &mut Product,
+) {
     let sums = sums.as_ptr();
-    let mut start = [_mm512_setzero_si512(); SIDE];
-    for (n, start) in start.iter_mut().enumerate().take(panels) {
-        // SAFETY: `check` asserted sixteen start values for every panel.
-        *start = unsafe { _mm512_loadu_si512(epilogue.start.as_ptr().add(n * PANEL).cast()) };
-    }
+    // With one panel, its own start values and multipliers stand for those of the other.
+    let last = (panels - 1) * PANEL;
+    // SAFETY: `check` asserted sixteen start values for every panel.
+    let start =
+        [0, last].map(|at| unsafe { _mm512_loadu_si512(epilogue.start.as_ptr().add(at).cast()) });
     let stride = epilogue.stride;
     let (multipliers, range, out) = match &mut epilogue.output {
         Output::Bytes {
@@ -27,24 +33,25 @@ pub(super) unsafe fn rows(sums: &[i32], height: usize, panels: usize, epilogue: 
         } => (multipliers.as_ptr(), *range, out.as_mut_ptr()),
         Output::Sums(out) => {
             let out = out.as_mut_ptr();
+            let add = |m: usize, n: usize| {
+                // SAFETY: there are sums of all rows, and `check` asserted room for all columns of the panels.
+                unsafe {
+                    let sum = _mm512_load_si512(sums.add(m * PITCH + n * PANEL).cast());
+                    let out = out.add(m * stride + n * PANEL);
+                    _mm512_storeu_si512(out.cast(), _mm512_add_epi32(sum, start[n]));
+                }
+            };
             for m in 0..height {
-                for (n, start) in start.iter().enumerate().take(panels) {
-                    // SAFETY: there are sums of all rows, and `check` asserted room for all columns of the panels.
-                    unsafe {
-                        let sum = _mm512_load_si512(sums.add(m * PITCH + n * PANEL).cast());
-                        let out = out.add(m * stride + n * PANEL);
-                        _mm512_storeu_si512(out.cast(), _mm512_add_epi32(sum, *start));
-                    }
+                add(m, 0);
+                if last > 0 {
+                    add(m, 1);
                 }
             }
             return;
         }
     };
-    let mut factors = [_mm512_setzero_ps(); SIDE];
-    for (n, factor) in factors.iter_mut().enumerate().take(panels) {
-        // SAFETY: `check` asserted sixteen multipliers for every panel.
-        *factor = unsafe { _mm512_loadu_ps(multipliers.add(n * PANEL)) };
-    }
+    // SAFETY: `check` asserted sixteen multipliers for every panel.
+    let factors = [0, last].map(|at| unsafe { _mm512_loadu_ps(multipliers.add(at)) });
     let (_, hi) = range.float_bounds();
     let hi = _mm512_set1_ps(hi);
     let zero_point = _mm512_set1_epi16(range.zero_point as i16);
@@ -59,27 +66,33 @@ pub(super) unsafe fn rows(sums: &[i32], height: usize, panels: usize, epilogue: 
         let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, start[n]));
         _mm512_cvtps_epi32(_mm512_min_ps(_mm512_mul_ps(sum, factors[n]), hi))
     };
-    for m in (0..height).step_by(2) {
-        // The last row of an odd number takes both places.
-        let next = (m + 1).min(height - 1);
-        let low = _mm512_packs_epi32(scale(m, 0), scale(m, 1));
-        let high = _mm512_packs_epi32(scale(next, 0), scale(next, 1));
-        let low = _mm512_adds_epi16(low, zero_point);
-        let high = _mm512_adds_epi16(high, zero_point);
-        let bytes = _mm512_max_epu8(_mm512_packus_epi16(low, high), lo);
-        let bytes = _mm512_permutexvar_epi32(order, bytes);
-        // SAFETY: `check` asserted `columns` writable bytes in each row, and the mask selects no others.
-        unsafe {
-            _mm256_mask_storeu_epi8(
-                out.add(m * stride).cast(),
-                columns,
-                _mm512_castsi512_si256(bytes),
-            );
-            _mm256_mask_storeu_epi8(
-                out.add(next * stride).cast(),
-                columns,
-                _mm512_extracti64x4_epi64::<1>(bytes),
-            );
+    let mut first = 0;
+    while first < height {
+        beside.go_on();
+        let end = height.min(first + beside.rows());
+        for m in (first..end).step_by(2) {
+            // The last row of an odd number takes both places.
+            let next = (m + 1).min(height - 1);
+            let low = _mm512_packs_epi32(scale(m, 0), scale(m, 1));
+            let high = _mm512_packs_epi32(scale(next, 0), scale(next, 1));
+            let low = _mm512_adds_epi16(low, zero_point);
+            let high = _mm512_adds_epi16(high, zero_point);
+            let bytes = _mm512_max_epu8(_mm512_packus_epi16(low, high), lo);
+            let bytes = _mm512_permutexvar_epi32(order, bytes);
+            // SAFETY: `check` asserted `columns` writable bytes in each row, and the mask selects no others.
+            unsafe {
+                _mm256_mask_storeu_epi8(
+                    out.add(m * stride).cast(),
+                    columns,
+                    _mm512_castsi512_si256(bytes),
+                );
+                _mm256_mask_storeu_epi8(
+                    out.add(next * stride).cast(),
+                    columns,
+                    _mm512_extracti64x4_epi64::<1>(bytes),
+                );
+            }
         }
+        first = end;
     }
 }

@@ -1,27 +1,35 @@
 //! Sums of matrix tiles in memory, and what is made of them.
 #![allow(unsafe_code)]
 
-use super::{PITCH, SIDE, Sums, TILE, Tiles, added, results};
+use super::{PITCH, Product, SIDE, Sums, TILE, Tiles, added, results};
 use crate::isa::Tier;
 use crate::isa::avx512vnni::add::Sum;
 use crate::isa::tile::Epilogue;
 use crate::pack::PANEL;
 
 /// Some rows of sums in memory, of which results have not been made.
-#[derive(Clone, Copy)]
-pub(crate) struct Stored<'a> {
+pub(crate) struct Stored<'a, 'p> {
     tiles: &'a Tiles,
+    /// What goes on meanwhile.
+    beside: &'a mut Product<'p>,
     /// From the first of these rows on.
     sums: &'a [i32],
     height: usize,
 }
 
-impl<'a> Stored<'a> {
-    /// `height` rows of the sums, from row `first` on.
-    pub(crate) fn new(tiles: &'a Tiles, sums: &'a Sums, first: usize, height: usize) -> Stored<'a> {
+impl<'a, 'p> Stored<'a, 'p> {
+    /// `height` rows of the sums, from row `first` on, while `beside` goes on.
+    pub(crate) fn new(
+        tiles: &'a Tiles,
+        sums: &'a Sums,
+        first: usize,
+        height: usize,
+        beside: &'a mut Product<'p>,
+    ) -> Stored<'a, 'p> {
         assert!((1..=SIDE * TILE).contains(&height) && first <= SIDE * TILE - height);
         Stored {
             tiles,
+            beside,
             sums: &sums.0[first * PITCH..][..height * PITCH],
             height,
         }
@@ -42,16 +50,16 @@ impl<'a> Stored<'a> {
     }
 
     /// Makes the results of `epilogue`, for as many panels as that has columns for.
-    pub(crate) fn finish(&self, mut epilogue: Epilogue) {
+    pub(crate) fn finish(self, mut epilogue: Epilogue) {
         let panels = self.check(&epilogue);
         // SAFETY: the tier of the tiles includes AVX-512 F, BW and VL; `check` and `new` assert the lengths.
-        unsafe { results::rows(self.sums, self.height, panels, &mut epilogue) };
+        unsafe { results::rows(self.sums, self.height, panels, &mut epilogue, self.beside) };
     }
 
     /// Makes the bytes of `epilogue`, adds `other` to them, whose rows are `width` apart, or what the output holds, and
     /// stores these sums.
     pub(crate) fn finish_added(
-        &self,
+        self,
         mut epilogue: Epilogue,
         sum: Sum,
         other: Option<&[u8]>,
