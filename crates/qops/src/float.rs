@@ -79,6 +79,3 @@ pub use reduce::{mean, sum};
 pub use shuffle::{channel_shuffle, pixel_shuffle, pixel_unshuffle};
 pub use softmax::{log_softmax, log_softmax_backward, softmax, softmax_backward};
 pub use spread::{std, var};
-
-#[cfg(test)]
-mod testing;

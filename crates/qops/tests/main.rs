@@ -4,6 +4,7 @@ mod common;
 
 mod decode;
 mod decoded;
+mod float;
 mod hostile;
 mod order_and_comparison;
 mod quantized_bias;
@@ -22,3 +23,4 @@ mod quantized_softmax;
 mod quantized_spread;
 mod quantized_unary;
 mod resizing;
+mod spec;

@@ -315,7 +315,3 @@ impl Boxes {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "average_tests.rs"]
-mod tests;

@@ -111,7 +111,3 @@ impl Group<'_> {
         Ok(())
     }
 }
-
-#[cfg(test)]
-#[path = "conv_tests.rs"]
-mod tests;

@@ -160,7 +160,3 @@ fn check_grad(expected: &[usize], grad: &Tensor) -> Result<()> {
         actual: grad.shape().to_vec(),
     }))
 }
-
-#[cfg(test)]
-#[path = "conv_transpose_tests.rs"]
-mod tests;

@@ -353,7 +353,3 @@ impl Runs {
         });
     }
 }
-
-#[cfg(test)]
-#[path = "fake_quant_tests.rs"]
-mod tests;

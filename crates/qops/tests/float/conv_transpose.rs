@@ -1,7 +1,10 @@
-//! Tests of transposed convolution and its adjoints against nested loops in `f64`.
+//! Transposed convolution and its adjoints against nested loops in `f64`.
 
-use super::super::testing::{Values, assert_close};
-use super::*;
+use qops::ConvTransposeSpec;
+use qops::float::{conv_transpose, conv_transpose_input_gradient, conv_transpose_weight_gradient};
+use qtensor_core::Tensor;
+
+use super::testing::{Values, assert_close, three};
 
 /// Shape of input and weights; stride, padding, output padding, dilation (one value for all axes) and groups.
 type Case = (&'static [usize], &'static [usize], [usize; 4], usize);

@@ -1,7 +1,10 @@
-//! Tests of average pooling against plain loops in `f64`.
+//! Average pooling against plain loops in `f64`.
 
-use super::super::testing::{Values, assert_close};
-use super::*;
+use qops::PoolSpec;
+use qops::float::{adaptive_avg_pool, adaptive_avg_pool_backward, avg_pool, avg_pool_backward};
+use qtensor_core::Tensor;
+
+use super::testing::{Values, assert_close, three};
 
 fn spec(kernel: &[usize], stride: &[usize], padding: &[usize]) -> PoolSpec {
     PoolSpec::new(kernel, stride, padding).unwrap()

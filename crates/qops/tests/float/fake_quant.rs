@@ -1,9 +1,12 @@
 //! Fake quantization against quantizing and dequantizing, at ties, ends and extremes.
 
-use qtensor_core::{DType, Quantizer, quantize_with};
+use qops::float::{
+    FakeQuantGrid, ZeroPoints, fake_quantize, fake_quantize_backward,
+    fake_quantize_qparams_backward,
+};
+use qtensor_core::{DType, MemoryFormat, Quantizer, Tensor, quantize_with};
 
-use super::super::testing::Values;
-use super::*;
+use super::testing::Values;
 
 fn per_tensor<'a>(s: &'a [f32; 1], z: &'a [i32; 1], min: i32, max: i32) -> FakeQuantGrid<'a> {
     FakeQuantGrid {

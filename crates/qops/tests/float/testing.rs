@@ -27,6 +27,13 @@ impl Values {
     }
 }
 
+/// One to three spatial lengths as three, the missing leading ones being 1.
+pub fn three(lengths: &[usize]) -> [usize; 3] {
+    let mut all = [1; 3];
+    all[3 - lengths.len()..].copy_from_slice(lengths);
+    all
+}
+
 /// Calls `f` with every index of a shape.
 pub fn each_index(shape: &[usize], mut f: impl FnMut(&[usize])) {
     let n: usize = shape.iter().product();

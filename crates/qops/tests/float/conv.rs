@@ -1,9 +1,10 @@
-//! Tests of convolution and its adjoints against seven nested loops in `f64`.
+//! Convolution and its adjoints against seven nested loops in `f64`.
 
-use super::super::conv_grad::{conv_input_gradient, conv_weight_gradient};
-use super::super::geometry::three;
-use super::super::testing::{Values, assert_close};
-use super::*;
+use qops::ConvSpec;
+use qops::float::{conv, conv_input_gradient, conv_weight_gradient};
+use qtensor_core::{MemoryFormat, Tensor};
+
+use super::testing::{Values, assert_close, three};
 
 /// Shape of input and weights, then stride, padding, dilation (one value for all axes) and groups.
 type Case = (&'static [usize], &'static [usize], [usize; 3], usize);
