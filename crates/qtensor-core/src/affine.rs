@@ -62,36 +62,3 @@ pub fn dequantize_value(q: i32, scale: f32, zero_point: i32) -> f32 {
 pub fn dequantize_channel_value(q: i32, scale: f64, zero_point: i32) -> f32 {
     ((f64::from(q as f32) - f64::from(zero_point)) * scale) as f32
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn special_values_are_defined() {
-        for dtype in DType::ALL {
-            let (lo, hi) = dtype.range();
-            let q = |x| quantize_value(x, 10.0, 5, dtype);
-            assert_eq!(
-                (q(f32::NAN), q(f32::INFINITY), q(f32::NEG_INFINITY)),
-                (hi, hi, lo),
-                "{dtype}"
-            );
-            assert_eq!(
-                (q(f32::MAX), q(f32::MIN), q(0.0), q(-0.0)),
-                (hi, lo, 5, 5),
-                "{dtype}"
-            );
-        }
-    }
-
-    #[test]
-    fn ties_do_not_depend_on_the_zero_points_parity() {
-        for z in 0..4 {
-            let q: Vec<i32> = [0.5, 1.5, 2.5]
-                .map(|x| quantize_value(x, 1.0, z, DType::QUInt8) - z)
-                .to_vec();
-            assert_eq!(q, [0, 2, 2], "zero point {z}");
-        }
-    }
-}

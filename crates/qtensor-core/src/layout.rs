@@ -460,6 +460,3 @@ fn channels_last_order(shape: &[usize]) -> Result<Dims> {
         .chain([1])
         .collect())
 }
-
-#[cfg(test)]
-mod tests;

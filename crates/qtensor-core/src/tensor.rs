@@ -441,6 +441,3 @@ fn gather<T: Element>(source: &[T], from: &Layout, target: &mut [T], to: &Layout
         }
     });
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,6 +2,11 @@
 
 mod common;
 
+mod buffer;
+mod choose_qparams;
+mod container;
+mod display;
+mod grown;
 mod hostile;
 mod layout;
 mod make;
@@ -10,3 +15,5 @@ mod moves_exact;
 mod properties;
 mod qparams;
 mod qtensor;
+mod rounding;
+mod tensor;

@@ -1,6 +1,6 @@
-//! Tests of tensors: views, writes, memory formats.
+//! Tensors: shared storage, writes to views, memory formats.
 
-use super::*;
+use qtensor_core::{MemoryFormat, Tensor};
 
 fn counted(shape: &[usize]) -> Tensor {
     let n: usize = shape.iter().product();
