@@ -20,7 +20,7 @@ const TIERS: &[&str] = &["scalar", "sse2", "avx2"];
 
 /// Executables, and the filters of their tests.
 const TESTS: &[(&str, &[&str])] = &[
-    ("qkernels_x86", &["guard_tests"]),
+    ("it", &["guarded::"]),
     ("it", &["corpus::"]),
     ("it", &["decoded::random_bytes"]),
 ];

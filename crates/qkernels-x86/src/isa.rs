@@ -18,8 +18,6 @@ pub(crate) mod depthwise;
 mod detect;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod grouped;
-#[cfg(test)]
-pub(crate) mod guard;
 pub(crate) mod peak;
 pub(crate) mod rows;
 pub(crate) mod scalar;

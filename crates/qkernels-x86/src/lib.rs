@@ -28,8 +28,6 @@ mod fork;
 mod gather;
 #[cfg(target_arch = "x86_64")]
 mod grouped;
-#[cfg(test)]
-mod guard_tests;
 mod interleave;
 mod isa;
 mod layout;

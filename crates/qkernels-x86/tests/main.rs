@@ -12,6 +12,9 @@ mod dynamic;
 mod elementwise;
 mod families;
 mod grouped;
+#[path = "../src/isa/guard.rs"]
+mod guard;
+mod guarded;
 mod pooling;
 mod sums;
 mod transposed;

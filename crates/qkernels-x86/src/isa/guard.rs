@@ -3,6 +3,9 @@
 //! A read behind a slice gives the right result on most days, and no comparison of bytes finds it. Here
 //! the hardware does. What lies between a slice and the farther page is filled with a known byte, and
 //! checked when the memory is dropped, so that a write on that side is found as well.
+//!
+//! This file is a module of the integration tests, and lies here for the rule that `unsafe` has one address. Unit tests
+//! would pay for it: a library whose unit tests reach every kernel is optimized twice.
 #![allow(unsafe_code)]
 
 use core::marker::PhantomData;

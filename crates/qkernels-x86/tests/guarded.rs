@@ -7,9 +7,10 @@ use core::fmt::Debug;
 
 use bytemuck::Pod;
 
-use crate::isa::guard::{EDGES, Guarded};
-use crate::reference::{self, Layer};
-use crate::*;
+use qkernels_x86::reference::{self, Layer};
+use qkernels_x86::*;
+
+use crate::guard::{EDGES, Guarded};
 
 const CHANNELS: [usize; 13] = [1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 63, 64, 65];
 const WIDTHS: [usize; 5] = [1, 2, 3, 7, 14];
@@ -139,9 +140,11 @@ fn check_linear(seed: usize, [m, n, k]: [usize; 3]) {
 }
 
 fn check_conv(seed: usize, shape: &ConvShape) {
-    let reduction = shape.reduction();
+    let taps = shape.kernel.iter().product::<usize>();
+    let reduction = taps * shape.in_channels / shape.groups;
     let parameters = Parameters::new(seed, shape.out_channels, reduction);
-    let x = bytes(seed + 2, shape.input_len());
+    let pixels = shape.input.iter().product::<usize>();
+    let x = bytes(seed + 2, shape.batch * pixels * shape.in_channels);
     let want = reference::conv(&parameters.layer(), &x, shape);
     for edge in EDGES {
         let weight = Guarded::new(&parameters.weight, edge);
@@ -349,7 +352,8 @@ fn pools_stay_within_their_slices() {
                 dilation: [1; 3],
                 ceil_mode: j % 2 == 1,
             };
-            let x = bytes(i, plain.input_len());
+            let elements = |[d, h, w]: [usize; 3]| plain.batch * d * h * w * channels;
+            let x = bytes(i, elements(plain.input));
             for shape in [
                 plain,
                 PoolShape {
@@ -361,7 +365,7 @@ fn pools_stay_within_their_slices() {
                 if shape.validate().is_err() {
                     continue;
                 }
-                let len = shape.output_len();
+                let len = elements(shape.output());
                 like_scalar("max_pool", &x, len, |ctx, x, out: &mut [u8]| {
                     max_pool(ctx, x, &shape, out)
                 });
