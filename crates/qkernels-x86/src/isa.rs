@@ -176,8 +176,8 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         match self.0 {
             Tier::Scalar | Tier::Sse2 => scalar::vectorize(work),
-            Tier::Avx2 => avx2::vectorize(self, work),
-            Tier::AvxVnni => avxvnni::vectorize(self, work),
+            // All that AVX-VNNI adds are dot products, which compilers make of no loop here: one function does for both.
+            Tier::Avx2 | Tier::AvxVnni => avx2::vectorize(self, work),
             Tier::Avx512Vnni | Tier::Amx => avx512vnni::vectorize(self, work),
         }
         #[cfg(not(target_arch = "x86_64"))]

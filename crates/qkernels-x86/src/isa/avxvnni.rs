@@ -8,24 +8,12 @@
 use core::arch::x86_64::*;
 
 use super::tile::{Output, Tile};
-use super::{Isa, Tier, Work, ymm};
+use super::{Isa, Tier, ymm};
 use crate::pack::{PANEL, QUAD};
 use crate::plan::balanced;
 
 /// Rows summed at a time with 1, 2, 3 and 4 panels.
 pub(super) const TILE_ROWS: [usize; 4] = [6, 3, 1, 1];
-
-/// Runs `work` inside a function compiled for AVX2 and AVX-VNNI.
-#[inline]
-pub(super) fn vectorize<W: Work>(isa: Isa, work: W) -> W::Output {
-    assert!(isa.tier() == Tier::AvxVnni);
-    #[target_feature(enable = "avx2,avxvnni")]
-    fn enter<W: Work>(work: W) -> W::Output {
-        work.run()
-    }
-    // SAFETY: the token, of the AVX-VNNI tier by the assertion, proves the features.
-    unsafe { enter(work) }
-}
 
 /// Computes a tile of at most four panels.
 pub(super) fn tile(isa: Isa, tile: &mut Tile) {
