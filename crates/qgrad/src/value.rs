@@ -323,7 +323,3 @@ impl fmt::Debug for Var {
             .finish()
     }
 }
-
-#[cfg(test)]
-#[path = "value_tests.rs"]
-mod tests;

@@ -5,4 +5,5 @@ mod histogram;
 mod min_max;
 mod others;
 mod presets;
+mod run_time;
 mod state;

@@ -23,7 +23,7 @@ pub struct Binary {
 /// Builds the tests, of the whole workspace if that shares the artifacts of other steps.
 pub fn build(whole_workspace: bool) -> Result<Vec<Binary>, Failure> {
     let mut command = process::cargo();
-    command.args(["test", "--no-run", "--quiet", "--lib", "--tests"]);
+    command.args(["test", "--no-run", "--quiet", "--tests"]);
     command.arg("--message-format=json-render-diagnostics");
     if whole_workspace {
         command.arg("--workspace");
