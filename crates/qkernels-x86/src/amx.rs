@@ -7,8 +7,9 @@
 //! pieces for threads (lines, or panels if the weights are more than the activations)
 //!   groups
 //!     blocks of tiles (activations stay in the second-level cache)
-//!       pairs of panels (weights stay in the first-level cache, if they fit)
-//!         pairs of tiles (sums stay in registers, results are made of them one block later, beside its product)
+//!       two pairs of panels (weights stay in the first-level cache, if they fit)
+//!         pairs of tiles
+//!           either pair of panels (sums stay in registers, results are made of them beside the next product)
 //! ```
 
 mod ahead;
@@ -31,6 +32,9 @@ use crate::shape::ConvShape;
 use ahead::Ahead;
 pub(crate) use geometry::Geometry;
 use place::{Pair, Placement};
+
+/// Pairs of panels that pass by together: their results are whole lines of the cache.
+const WIDE: usize = 2;
 
 /// Steps of fewer quads would waste most of a tile.
 const LEAST_QUADS: usize = 4;
@@ -262,8 +266,10 @@ fn multiply<F: Finish>(
             let steps = (0..dense.quads()).step_by(step_quads(dense.quads()));
             offsets.extend(steps.map(|quad| begin + quad * QUAD));
         }
-        let fetched = offsets.len() * FETCHED;
+        let beside = offsets.len() >= F::BESIDE;
+        let lines_beside = offsets.len() * FETCHED;
         let source = Source::new(tiles, x, geometry.rows[1], offsets);
+        let mut product = Product::DONE;
         let mut blocks = pairs.chunks(block).enumerate().peekable();
         while let Some((index, block)) = blocks.next() {
             let times = block.len() * part.panels.len().div_ceil(SIDE);
@@ -271,44 +277,48 @@ fn multiply<F: Finish>(
                 Some((_, next)) if far => results.ahead(&source, &job.finish, next, times),
                 _ => None,
             };
-            for neighbours in balanced(part.panels.len(), SIDE) {
-                let panels = neighbours.len();
-                let panel = part.panels.start + neighbours.start;
-                let lines = dense.lines(group, panel, panels);
-                // Until the first block has passed by, weights come from far away.
-                let after = panel + panels..(panel + 2 * panels).min(part.panels.end);
-                let mut next: &[Line] = match index {
-                    0 => dense.lines(group, after.start, after.len()),
-                    _ => &[],
-                };
-                let column = neighbours.start * PANEL;
-                for pair in block {
-                    let (weights, later) = next.split_at(next.len().min(fetched));
-                    next = later;
-                    if let Some(ahead) = &mut ahead {
-                        ahead.step(bytemuck::cast_slice(results.out));
+            let count = part.panels.len().div_ceil(SIDE);
+            for first in (0..count).step_by(WIDE) {
+                let neighbours = || balanced(part.panels.len(), SIDE).skip(first).take(WIDE);
+                for (number, pair) in block.iter().enumerate() {
+                    for neighbours in neighbours() {
+                        let panels = neighbours.len();
+                        let panel = part.panels.start + neighbours.start;
+                        let lines = dense.lines(group, panel, panels);
+                        let next = if index == 0 {
+                            let later = panel + WIDE * panels;
+                            fetched(
+                                dense,
+                                group,
+                                later..later + panels,
+                                part.panels.end,
+                                [number, lines_beside],
+                            )
+                        } else {
+                            &[]
+                        };
+                        if let Some(ahead) = &mut ahead {
+                            ahead.step(bytemuck::cast_slice(results.out));
+                        }
+                        let made = Block {
+                            pair,
+                            group,
+                            panel,
+                            panels,
+                            column: neighbours.start * PANEL,
+                        };
+                        let begun = beside
+                            && next.is_empty()
+                            && product.begin(tiles, &source, pair.starts(), lines, panels);
+                        if !begun {
+                            tiles.multiply(&source, pair.starts(), lines, panels, next);
+                        }
+                        if let Some(block) = waiting.replace(made) {
+                            results.write(&sums, block, &mut product);
+                        }
+                        product.finish();
+                        tiles.store(&mut sums);
                     }
-                    let made = Block {
-                        pair,
-                        group,
-                        panel,
-                        panels,
-                        column,
-                    };
-                    let begun = if F::BESIDE && weights.is_empty() {
-                        tiles.begin(&source, pair.starts(), lines, panels)
-                    } else {
-                        None
-                    };
-                    let mut product = begun.unwrap_or_else(|| {
-                        tiles.multiply(&source, pair.starts(), lines, panels, weights);
-                        Product::DONE
-                    });
-                    if let Some(block) = waiting.replace(made) {
-                        results.write(&sums, block, &mut product);
-                    }
-                    product.finish();
-                    tiles.store(&mut sums);
                 }
             }
         }
@@ -317,6 +327,24 @@ fn multiply<F: Finish>(
         let mut done = Product::DONE;
         results.write(&sums, block, &mut done);
     }
+}
+
+/// The `count` lines of `panels` that are fetched beside product `number` of the first block, until whose end weights come
+/// from far away.
+#[inline(always)]
+fn fetched(
+    dense: &Dense,
+    group: usize,
+    panels: Range<usize>,
+    end: usize,
+    [number, count]: [usize; 2],
+) -> &[Line] {
+    if panels.end > end {
+        return &[];
+    }
+    let lines = dense.lines(group, panels.start, panels.len());
+    let lines = &lines[(number * count).min(lines.len())..];
+    &lines[..count.min(lines.len())]
 }
 
 /// Sums whose results have not been made.

@@ -59,7 +59,7 @@ pub fn add(
 }
 
 /// The formula of [`add`].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Add {
     pub(crate) a_params: (f32, i32),
     pub(crate) b_params: (f32, i32),
@@ -74,6 +74,7 @@ impl From<Add> for Sum {
             inputs: [add.a_params, add.b_params],
             inv_scale: add.inv_scale,
             range: add.range,
+            shortcut: None,
         }
     }
 }

@@ -55,9 +55,9 @@ pub(crate) trait Finish: Copy + Sync {
     /// The greatest height of a tile.
     const ROWS: usize;
 
-    /// Whether results are made beside the next product, part by part.
+    /// Steps of a product from which on results are made beside it, part by part.
     #[cfg(target_arch = "x86_64")]
-    const BESIDE: bool = false;
+    const BESIDE: usize = usize::MAX;
 
     /// The start values of the columns from padded column `column` on.
     fn start(&self, column: usize) -> &[i32];
@@ -107,7 +107,7 @@ impl Finish for Bytes<'_> {
     const ROWS: usize = usize::MAX;
 
     #[cfg(target_arch = "x86_64")]
-    const BESIDE: bool = true;
+    const BESIDE: usize = 1;
 
     fn start(&self, column: usize) -> &[i32] {
         &self.0.start()[column..]

@@ -43,6 +43,8 @@ mod requant;
 mod residual;
 mod rows_f32;
 mod shape;
+#[cfg(target_arch = "x86_64")]
+mod shortcut;
 mod sums;
 mod transposed;
 #[cfg(target_arch = "x86_64")]

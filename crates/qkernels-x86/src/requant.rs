@@ -4,6 +4,8 @@ use qtensor_core::requant::OutputRange;
 
 use crate::error::{Error, Result, exactly};
 use crate::pack::PackedWeights;
+#[cfg(target_arch = "x86_64")]
+use crate::shortcut::Remembered;
 
 /// The epilogue of one layer, built once beside its [`PackedWeights`].
 ///
@@ -17,6 +19,8 @@ pub struct Requant {
     input_zero_point: u8,
     range: OutputRange,
     outputs: usize,
+    #[cfg(target_arch = "x86_64")]
+    shortcut: Remembered,
 }
 
 impl Requant {
@@ -92,6 +96,8 @@ impl Requant {
             input_zero_point,
             range,
             outputs,
+            #[cfg(target_arch = "x86_64")]
+            shortcut: Remembered::default(),
         })
     }
 
@@ -108,6 +114,12 @@ impl Requant {
     /// Output channels this epilogue was built for.
     pub(crate) fn outputs(&self) -> usize {
         self.outputs
+    }
+
+    /// The shortcut of the addition behind this layer, if there is one.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn shortcut(&self) -> &Remembered {
+        &self.shortcut
     }
 
     /// Start values of the accumulators of all padded columns.

@@ -16,6 +16,8 @@ use crate::error::{Result, at_least};
 use crate::finish::Stored;
 use crate::finish::{Finish, Place, Resume};
 #[cfg(target_arch = "x86_64")]
+use crate::isa::Tier;
+#[cfg(target_arch = "x86_64")]
 use crate::isa::avx512vnni::add::Sum;
 use crate::isa::tile::{Epilogue, Output};
 use crate::isa::{Isa, Work};
@@ -99,14 +101,23 @@ pub fn conv_add(
     if let Some(other) = residual.other {
         at_least(OPERATION, "other", out.len(), other.len())?;
     }
+    let formula = Add {
+        a_params: conv_params,
+        b_params: residual.other_params,
+        inv_scale: residual.inv_scale,
+        range: residual.range,
+    };
     let added = Added {
         isa: ctx.isa,
         requant,
-        formula: Add {
-            a_params: conv_params,
-            b_params: residual.other_params,
-            inv_scale: residual.inv_scale,
-            range: residual.range,
+        formula,
+        #[cfg(target_arch = "x86_64")]
+        sum: Sum {
+            shortcut: match ctx.isa.tier() {
+                Tier::Amx => requant.shortcut().of(ctx.isa, formula),
+                _ => None,
+            },
+            ..formula.into()
         },
         other: residual.other,
         width: shape.out_channels,
@@ -150,6 +161,9 @@ pub(crate) struct Added<'a> {
     isa: Isa,
     requant: &'a Requant,
     formula: Add,
+    /// The formula for matrix tiles: what is made for each tile anew can be read only when the results before are stored.
+    #[cfg(target_arch = "x86_64")]
+    sum: Sum,
     /// What is added, if it is not what the output holds.
     other: Option<&'a [u8]>,
     /// Columns of a row of the output.
@@ -167,6 +181,10 @@ impl Finish for Added<'_> {
     type Out = u8;
 
     const ROWS: usize = TILE_ROWS;
+
+    // Results take so much longer than shorter products that these are best begun at once.
+    #[cfg(target_arch = "x86_64")]
+    const BESIDE: usize = 4;
 
     fn beside(&self, rows: Range<usize>) -> &[u8] {
         (self.other).map_or(&[], |other| {
@@ -217,8 +235,7 @@ impl Finish for Added<'_> {
 
     #[cfg(target_arch = "x86_64")]
     fn stored(self, place: Place, stored: Stored, out: &mut [u8], stride: usize) {
-        let sum = Sum::from(self.formula);
-        if !sum.converts() {
+        if !self.sum.converts() {
             return self.tile(place, None, out, stride, |epilogue| stored.finish(epilogue));
         }
         let epilogue = Epilogue {
@@ -232,7 +249,7 @@ impl Finish for Added<'_> {
             stride,
             columns: place.columns,
         };
-        stored.finish_added(epilogue, sum, self.others(place), self.width);
+        stored.finish_added(epilogue, &self.sum, self.others(place), self.width);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::common::{Data, Model, check_conv, isas, range};
 use proptest::prelude::*;
-use qkernels_x86::{Context, ConvShape, Error, PackedWeights, Requant, conv, linear};
+use qkernels_x86::{Context, ConvShape, Error, PackedWeights, Requant, conv, linear, reference};
 
 const CHANNELS: [usize; 14] = [1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 63, 64, 65, 144];
 
@@ -97,6 +97,38 @@ fn images_of_many_lines_and_batches_are_exact() {
     // Weights that are more than the activations: threads share out their columns.
     check_conv(&mut data, &square([64, 256], 7, 3, 1, 1));
     check_conv(&mut data, &square([256, 528], 7, 1, 1, 0));
+}
+
+#[test]
+fn additions_with_and_without_shortcuts_are_exact() {
+    let mut data = Data::new(31);
+    // With fewer roundings the first two are the same sums, the others are not: they are full of ties.
+    let ties = [0.7 / 3.0, 0.7 / 6.0, 0.7];
+    let sums = [
+        ([2.71 / 255.0, 9.87 / 255.0, 4.67 / 255.0], 0, range(0)),
+        ([9.87 / 255.0, 2.71 / 255.0, 6.17 / 255.0], 131, range(77)),
+        (ties, 0, range(0)),
+        (ties, 131, range(77)),
+    ];
+    for (channels, kernel) in [([64, 64], 1), ([128, 96], 1), ([320, 40], 1), ([32, 80], 3)] {
+        let shape = square(channels, 9, kernel, 1, kernel / 2);
+        let model = data.model(channels[1], channels[0] * kernel * kernel);
+        let mut x = data.bytes(81 * channels[0]);
+        let conv = reference::conv(&model.layer(), &x, &shape);
+        x.resize(x.len() + 64, 0);
+        let weights = PackedWeights::conv(&model.weight, &shape).unwrap();
+        for isa in isas() {
+            for sum in sums {
+                let (context, requant) = (Context::with(isa, 2), model.requant(&weights));
+                model.check_sum(&context, &x, &shape, (&weights, &requant), &conv, sum);
+            }
+            // What is remembered of one addition is not used for another.
+            let (context, requant) = (Context::with(isa, 1), model.requant(&weights));
+            for sum in sums {
+                model.check_sum(&context, &x, &shape, (&weights, &requant), &conv, sum);
+            }
+        }
+    }
 }
 
 #[test]
@@ -261,7 +293,7 @@ fn thread_counts_agree() {
         let reduction = taps * shape.in_channels / shape.groups;
         let model = data.model(shape.out_channels, reduction);
         let x = data.bytes(shape.batch * shape.input.iter().product::<usize>() * shape.in_channels);
-        let want = qkernels_x86::reference::conv(&model.layer(), &x, &shape);
+        let want = reference::conv(&model.layer(), &x, &shape);
         for isa in isas() {
             for threads in [1, 2, 3, 7] {
                 let got = model.conv(&Context::with(isa, threads), &x, &shape);
@@ -296,10 +328,7 @@ fn weights_serve_other_batches_and_sizes() -> Result<(), Error> {
     let x = data.bytes(3 * 44 * 6);
     let mut out = vec![0; 3 * 2 * 6 * 10];
     conv(&Context::new()?, &x, &shape, &weights, &requant, &mut out)?;
-    assert_eq!(
-        out,
-        qkernels_x86::reference::conv(&model.layer(), &x, &shape)
-    );
+    assert_eq!(out, reference::conv(&model.layer(), &x, &shape));
     let empty = ConvShape { batch: 0, ..shape };
     conv(&Context::new()?, &[], &empty, &weights, &requant, &mut [])
 }

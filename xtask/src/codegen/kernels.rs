@@ -87,6 +87,36 @@ pub const KERNELS: &[Kernel] = &[
     // AMX: two tiles by two panels, at once and in parts.
     kernel("<isa::amx::Tiles>::multiply", 2..=2, TDPBUSD, 2),
     kernel("isa::amx::results::rows", 2..=2, TDPBUSD, 2),
+    kernel(
+        "isa::amx::added::rows_of::<false, false, false>",
+        2..=2,
+        TDPBUSD,
+        2,
+    ),
+    kernel(
+        "isa::amx::added::rows_of::<true, false, false>",
+        2..=2,
+        TDPBUSD,
+        2,
+    ),
+    kernel(
+        "isa::amx::added::rows_of::<true, false, true>",
+        2..=2,
+        TDPBUSD,
+        2,
+    ),
+    kernel(
+        "isa::amx::added::rows_of::<true, true, false>",
+        2..=2,
+        TDPBUSD,
+        2,
+    ),
+    kernel(
+        "isa::amx::added::rows_of::<true, true, true>",
+        2..=2,
+        TDPBUSD,
+        2,
+    ),
     kernel("<isa::amx::product::Product>::finish", 2..=2, TDPBUSD, 2),
     // AVX-512 VNNI, one product for each row and panel. The lower tiles stand in one function, whose
     // greatest loop is that of eight rows.

@@ -32,6 +32,7 @@ use super::{Isa, Tier};
 use crate::pack::{Line, PANEL, QUAD};
 
 pub(crate) use fetch::{CACHE_LINE, fetch};
+use product::Plan;
 pub(crate) use product::Product;
 pub(crate) use stored::Stored;
 
@@ -147,6 +148,7 @@ pub(crate) struct Source<'a> {
     quads: usize,
     /// Tiles may begin below this byte.
     end: usize,
+    plan: Plan,
 }
 
 impl<'a> Source<'a> {
@@ -178,6 +180,7 @@ impl<'a> Source<'a> {
             height,
             quads,
             end: room.map_or(0, |room| room + 1),
+            plan: Plan::new(offsets.len()),
         }
     }
 }

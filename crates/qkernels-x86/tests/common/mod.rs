@@ -135,7 +135,7 @@ impl Model {
         }
     }
 
-    fn requant(&self, weights: &PackedWeights) -> Requant {
+    pub fn requant(&self, weights: &PackedWeights) -> Requant {
         Requant::new(
             weights,
             &self.bias,
@@ -229,67 +229,72 @@ impl Model {
 
     /// A convolution with an addition gives the bytes of the convolution, `conv`, and of an addition after it.
     fn check_conv_add(&self, isa: Isa, x: &[u8], shape: &ConvShape, conv: &[u8]) {
+        let weights = PackedWeights::conv(&self.weight, shape).unwrap();
+        let layer = (&weights, &self.requant(&weights));
+        let bounded = OutputRange {
+            lo: 9,
+            hi: 240,
+            zero_point: 9,
+        };
+        // The last one leaves the range of integers before it is clamped.
+        let sums = [
+            ([2.71 / 255.0, 9.87 / 255.0, 4.67 / 255.0], 0, range(5)),
+            ([0.021, 0.031, 0.04], 2, bounded),
+            ([0.021, 0.031, 1e-9], 1, range(128)),
+        ];
+        for (threads, sum) in [1, 3, 2].into_iter().zip(sums) {
+            self.check_sum(&Context::with(isa, threads), x, shape, layer, conv, sum);
+        }
+    }
+
+    /// One addition: scales of the convolution, of what is added, and of the sum, the zero point of what is added, and the
+    /// range of the sum.
+    pub fn check_sum(
+        &self,
+        context: &Context,
+        x: &[u8],
+        shape: &ConvShape,
+        (weights, requant): (&PackedWeights, &Requant),
+        conv: &[u8],
+        ([conv_scale, other_scale, scale], zero_point, range): ([f32; 3], i32, OutputRange),
+    ) {
         let other: Vec<u8> = (0..conv.len() + 64)
             .map(|at| ((at * 37) ^ (at >> 4)) as u8)
             .collect();
+        let residual = Residual {
+            other: Some(&other),
+            other_params: (other_scale, zero_point),
+            conv_scale,
+            inv_scale: 1.0 / scale,
+            range,
+        };
         // Scalar code comes first.
         let scalar = Context::with(Isa::available()[0], 1);
-        let conv_params = (0.021, self.range.zero_point);
-        let weights = PackedWeights::conv(&self.weight, shape).unwrap();
-        let requant = self.requant(&weights);
-        // The last one leaves the range of integers before it is clamped.
-        let sums = [
-            (30.0, range(5)),
-            (
-                25.0,
-                OutputRange {
-                    lo: 9,
-                    hi: 240,
-                    zero_point: 9,
-                },
-            ),
-            (1e9, range(128)),
-        ];
-        for (threads, (inv_scale, range)) in [1, 3, 2].into_iter().zip(sums) {
-            let residual = Residual {
-                other: Some(&other),
-                other_params: (0.031, threads as i32 - 1),
-                conv_scale: conv_params.0,
-                inv_scale,
-                range,
+        let mut want = vec![0; conv.len()];
+        add(
+            &scalar,
+            conv,
+            (conv_scale, self.range.zero_point),
+            &other,
+            residual.other_params,
+            residual.inv_scale,
+            range,
+            &mut want,
+        )
+        .unwrap();
+        // Beside the output, and in its place.
+        for beside in [true, false] {
+            let mut got = match beside {
+                true => vec![0; conv.len()],
+                false => other[..conv.len()].to_vec(),
             };
-            let mut want = vec![0; conv.len()];
-            add(
-                &scalar,
-                conv,
-                conv_params,
-                &other,
-                residual.other_params,
-                inv_scale,
-                range,
-                &mut want,
-            )
-            .unwrap();
-            // Beside the output, and in its place.
-            for beside in [true, false] {
-                let mut got = match beside {
-                    true => vec![0; conv.len()],
-                    false => other[..conv.len()].to_vec(),
-                };
-                let residual = Residual {
-                    other: residual.other.filter(|_| beside),
-                    ..residual
-                };
-                let context = Context::with(isa, threads);
-                conv_add(&context, x, shape, &weights, &requant, &residual, &mut got).unwrap();
-                let wrong = got.iter().zip(&want).position(|(got, want)| got != want);
-                assert_eq!(
-                    wrong,
-                    None,
-                    "{shape:?} on {}, {threads} threads, added, beside: {beside}",
-                    isa.name()
-                );
-            }
+            let residual = Residual {
+                other: residual.other.filter(|_| beside),
+                ..residual
+            };
+            conv_add(context, x, shape, weights, requant, &residual, &mut got).unwrap();
+            let wrong = got.iter().zip(&want).position(|(got, want)| got != want);
+            assert_eq!(wrong, None, "{shape:?} on {context:?}, added: {residual:?}");
         }
     }
 }

@@ -5,13 +5,16 @@ use core::arch::x86_64::*;
 
 use qtensor_core::requant::OutputRange;
 
-use super::{PITCH, SIDE};
+use super::{PITCH, Product, SIDE};
 use crate::isa::avx512vnni::add::Sum;
 use crate::isa::tile::{Epilogue, Output};
 use crate::pack::PANEL;
+use crate::shortcut::Shortcut;
 
-/// Rounds to the nearest integer, ties to even, without a change of type.
-const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+/// `1.5 · 2^23`: floats around it are whole numbers, so that adding it rounds to the nearest integer, ties to even, what is
+/// no greater than a few million. Taking it away again makes two instructions, of which one of each kind runs on either port; the
+/// one that rounds is two for the same port.
+const WHOLE_NUMBERS: f32 = 12_582_912.0;
 
 /// # Safety
 /// Needs AVX-512 F, BW and VL, a checked sum, sums of `height` rows, an epilogue with a byte output that was checked for as many rows
@@ -22,42 +25,37 @@ pub(super) unsafe fn rows(
     height: usize,
     panels: usize,
     epilogue: &mut Epilogue,
-    sum: Sum,
-    other: Option<&[u8]>,
-    width: usize,
+    sum: &Sum,
+    other: (Option<&[u8]>, usize),
+    beside: &mut Product,
 ) {
     let whole = epilogue.columns == SIDE * PANEL;
     let centred = sum.inputs[1].1 == 0;
-    // SAFETY: as for the caller; these are the columns and the zero point.
-    unsafe {
-        match (whole, centred) {
-            (true, true) => {
-                rows_of::<true, true>(sums, height, panels, epilogue, sum, other, width)
-            }
-            (true, false) => {
-                rows_of::<true, false>(sums, height, panels, epilogue, sum, other, width)
-            }
-            (false, _) => {
-                rows_of::<false, false>(sums, height, panels, epilogue, sum, other, width)
-            }
-        }
-    }
+    let rows = match (whole, centred, sum.shortcut) {
+        (true, true, Some(_)) => rows_of::<true, true, true>,
+        (true, false, Some(_)) => rows_of::<true, false, true>,
+        (true, true, None) => rows_of::<true, true, false>,
+        (true, false, None) => rows_of::<true, false, false>,
+        (false, _, _) => rows_of::<false, false, false>,
+    };
+    // SAFETY: as for the caller; these are the columns, the zero point, and whether there is a shortcut.
+    unsafe { rows(sums, height, panels, epilogue, sum, other, beside) }
 }
 
 /// [`rows`], of all columns of two panels if `WHOLE`, and to activations whose zero point is 0 if `CENTRED`: an instruction less
-/// of about nineteen for each.
+/// of about nineteen for each; with the multipliers of a shortcut, which there must be, if `DIRECT`: two less.
 ///
 /// # Safety
 /// As [`rows`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn rows_of<const WHOLE: bool, const CENTRED: bool>(
+unsafe fn rows_of<const WHOLE: bool, const CENTRED: bool, const DIRECT: bool>(
     sums: &[i32],
     height: usize,
     panels: usize,
     epilogue: &mut Epilogue,
-    sum: Sum,
-    other: Option<&[u8]>,
-    width: usize,
+    sum: &Sum,
+    (other, width): (Option<&[u8]>, usize),
+    beside: &mut Product,
 ) {
     let Output::Bytes {
         multipliers,
@@ -86,9 +84,13 @@ unsafe fn rows_of<const WHOLE: bool, const CENTRED: bool>(
     let columns = u32::MAX >> (32 - epilogue.columns);
     let (conv_lo, conv_hi) = range.float_bounds();
     let (conv_lo, conv_hi) = (_mm512_set1_ps(conv_lo), _mm512_set1_ps(conv_hi));
-    let [(conv_scale, _), (other_scale, other_zero)] = sum.inputs;
-    let (conv_scale, other_scale) = (_mm512_set1_ps(conv_scale), _mm512_set1_ps(other_scale));
-    let other_zero = _mm512_set1_epi32(other_zero);
+    let factors_of_both = match sum.shortcut {
+        Some(Shortcut { a, b }) if DIRECT => [a, b],
+        _ => sum.inputs.map(|(scale, _)| scale),
+    };
+    let [conv_factor, other_factor] = factors_of_both.map(|factor| _mm512_set1_ps(factor));
+    let other_zero = _mm512_set1_epi32(sum.inputs[1].1);
+    let whole = _mm512_set1_ps(WHOLE_NUMBERS);
     let inv_scale = _mm512_set1_ps(sum.inv_scale);
     let OutputRange { zero_point, lo, hi } = sum.range;
     let hi = _mm512_set1_epi8(hi as i8);
@@ -103,7 +105,8 @@ unsafe fn rows_of<const WHOLE: bool, const CENTRED: bool>(
         // The integer that the convolution alone would store, without its zero point; clamped first, since the bounds
         // are integers.
         let conv = _mm512_min_ps(_mm512_mul_ps(conv, factors[n]), conv_hi);
-        let conv = _mm512_roundscale_ps::<NEAREST>(_mm512_max_ps(conv, conv_lo));
+        let conv = _mm512_add_ps(_mm512_max_ps(conv, conv_lo), whole);
+        let conv = _mm512_sub_ps(conv, whole);
         let other = other.wrapping_add(m * width + n * PANEL);
         // SAFETY: `other` and the output have all columns of the row; these are all of the panel, or the mask selects no
         // others.
@@ -119,27 +122,38 @@ unsafe fn rows_of<const WHOLE: bool, const CENTRED: bool>(
         if !CENTRED {
             other = _mm512_sub_epi32(other, other_zero);
         }
-        let other = _mm512_mul_ps(_mm512_cvtepi32_ps(other), other_scale);
-        let both = _mm512_add_ps(_mm512_mul_ps(conv, conv_scale), other);
-        _mm512_cvtps_epi32(_mm512_mul_ps(both, inv_scale))
+        let other = _mm512_mul_ps(_mm512_cvtepi32_ps(other), other_factor);
+        let scaled = if DIRECT {
+            _mm512_fmadd_ps(conv, conv_factor, other)
+        } else {
+            let both = _mm512_add_ps(_mm512_mul_ps(conv, conv_factor), other);
+            _mm512_mul_ps(both, inv_scale)
+        };
+        _mm512_cvtps_epi32(scaled)
     };
-    for m in (0..height).step_by(2) {
-        // The last row of an odd number takes both places.
-        let next = (m + 1).min(height - 1);
-        let low = _mm512_packs_epi32(scaled(m, 0), scaled(m, 1));
-        let high = _mm512_packs_epi32(scaled(next, 0), scaled(next, 1));
-        let low = _mm512_adds_epi16(low, zero_point);
-        let high = _mm512_adds_epi16(high, zero_point);
-        let bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi);
-        let bytes = _mm512_permutexvar_epi32(order, bytes);
-        // SAFETY: `check` asserted `columns` writable bytes in each row, and the mask selects no others.
-        unsafe {
-            let [first, second] = [
-                _mm512_castsi512_si256(bytes),
-                _mm512_extracti64x4_epi64::<1>(bytes),
-            ];
-            _mm256_mask_storeu_epi8(out.add(m * stride).cast(), columns, first);
-            _mm256_mask_storeu_epi8(out.add(next * stride).cast(), columns, second);
+    let mut first = 0;
+    while first < height {
+        beside.go_on();
+        let end = height.min(first + beside.rows());
+        for m in (first..end).step_by(2) {
+            // The last row of an odd number takes both places.
+            let next = (m + 1).min(height - 1);
+            let low = _mm512_packs_epi32(scaled(m, 0), scaled(m, 1));
+            let high = _mm512_packs_epi32(scaled(next, 0), scaled(next, 1));
+            let low = _mm512_adds_epi16(low, zero_point);
+            let high = _mm512_adds_epi16(high, zero_point);
+            let bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi);
+            let bytes = _mm512_permutexvar_epi32(order, bytes);
+            // SAFETY: `check` asserted `columns` writable bytes in each row, and the mask selects no others.
+            unsafe {
+                let [first, second] = [
+                    _mm512_castsi512_si256(bytes),
+                    _mm512_extracti64x4_epi64::<1>(bytes),
+                ];
+                _mm256_mask_storeu_epi8(out.add(m * stride).cast(), columns, first);
+                _mm256_mask_storeu_epi8(out.add(next * stride).cast(), columns, second);
+            }
         }
+        first = end;
     }
 }

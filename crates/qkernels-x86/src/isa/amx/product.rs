@@ -12,11 +12,35 @@ use core::mem::offset_of;
 use super::{SIDE, Source, TILE, Tiles};
 use crate::pack::Line;
 
-/// Parts of a product at most.
-const PARTS: usize = 8;
+/// Products of a step: two tiles by two panels.
+const SQUARE: usize = SIDE * SIDE;
 
-/// Products of fewer steps have too few parts.
-const LEAST_STEPS: usize = 4;
+/// Pairs of rows of results that are made beside a product.
+const PAIRS: usize = SIDE * TILE / 2;
+
+/// How a product is cut.
+#[derive(Clone, Copy)]
+pub(super) struct Plan {
+    /// Products of a part: up to three, or whole steps.
+    part: usize,
+    /// Rows of results that are made beside a part; even.
+    rows: usize,
+}
+
+impl Plan {
+    /// For products of so many steps: as many parts as there are pairs of rows, or fewer.
+    pub(super) fn new(steps: usize) -> Plan {
+        let products = SQUARE * steps.max(1);
+        let part = products.div_ceil(PAIRS);
+        Plan {
+            part: match part < SQUARE {
+                true => part,
+                false => part.next_multiple_of(SQUARE),
+            },
+            rows: (PAIRS / products).max(1) * 2,
+        }
+    }
+}
 
 /// A product under way, whose sums are in tiles.
 #[repr(C)]
@@ -33,9 +57,11 @@ pub(crate) struct Product<'a> {
     panel: usize,
     /// Bytes from step to step.
     advance: usize,
-    /// Steps to come.
+    /// Steps to come, the one under way among them.
     left: usize,
-    /// Steps of a part.
+    /// Products of that one which are done.
+    done: usize,
+    /// Products of a part: up to three, or whole steps.
     part: usize,
     /// Rows of results that are made beside a part; even.
     rows: usize,
@@ -43,24 +69,35 @@ pub(crate) struct Product<'a> {
     borrowed: PhantomData<&'a [u8]>,
 }
 
-impl Tiles {
-    /// Begins what [`Tiles::multiply`] does at once, if these are two tiles by two panels, with enough steps for parts.
+/// A piece of assembly that loads tiles, multiplies them, and changes nothing else.
+macro_rules! product {
+    ($($line:literal),*; $($name:ident = $value:expr),*) => {
+        asm!($($line,)* $($name = in(reg) $value,)* options(nostack, readonly))
+    };
+}
+
+impl<'a> Product<'a> {
+    /// Begins what [`Tiles::multiply`] does at once, if these are two tiles by two panels, and answers whether they are.
+    ///
+    /// It is written where it stays: a copy by vectors of fields that were just written would wait for all stores before
+    /// them, and those of results are on their way to a far cache.
     ///
     /// # Panics
     /// As [`Tiles::multiply`].
     #[inline(never)]
-    pub(crate) fn begin<'a>(
-        &'a self,
+    pub(crate) fn begin(
+        &mut self,
+        tiles: &'a Tiles,
         source: &Source<'a>,
         starts: &[usize],
         lines: &'a [Line],
         panels: usize,
-    ) -> Option<Product<'a>> {
+    ) -> bool {
         let steps = source.offsets.len();
-        if (starts.len(), panels) != (SIDE, SIDE) || steps < LEAST_STEPS {
-            return None;
+        if (starts.len(), panels) != (SIDE, SIDE) {
+            return false;
         }
-        self.check(source, starts, lines, panels);
+        tiles.check(source, starts, lines, panels);
         // SAFETY: the configuration proves the instructions.
         unsafe {
             asm!(
@@ -72,25 +109,20 @@ impl Tiles {
             );
         }
         let base = source.bytes.as_ptr();
-        let parts = steps.min(PARTS);
-        Some(Product {
-            a: [base.wrapping_add(starts[0]), base.wrapping_add(starts[1])],
-            step: source.step,
-            offsets: source.offsets.as_ptr(),
-            b: lines.as_ptr().cast(),
-            panel: steps * self.quads * size_of::<Line>(),
-            advance: self.quads * size_of::<Line>(),
-            left: steps,
-            part: steps.div_ceil(parts),
-            rows: (SIDE * TILE).div_ceil(parts).next_multiple_of(2),
-            borrowed: PhantomData,
-        })
+        self.a = [base.wrapping_add(starts[0]), base.wrapping_add(starts[1])];
+        self.step = source.step;
+        self.offsets = source.offsets.as_ptr();
+        self.b = lines.as_ptr().cast();
+        self.panel = steps * tiles.quads * size_of::<Line>();
+        self.advance = tiles.quads * size_of::<Line>();
+        self.left = steps;
+        self.done = 0;
+        (self.part, self.rows) = (source.plan.part, source.plan.rows);
+        true
     }
-}
 
-impl Product<'_> {
     /// A product of which nothing is left.
-    pub(crate) const DONE: Product<'static> = Product {
+    pub(crate) const DONE: Product<'a> = Product {
         a: [core::ptr::null(); SIDE],
         step: 0,
         offsets: core::ptr::null(),
@@ -98,6 +130,7 @@ impl Product<'_> {
         panel: 0,
         advance: 0,
         left: 0,
+        done: 0,
         part: 0,
         rows: SIDE * TILE,
         borrowed: PhantomData,
@@ -112,7 +145,73 @@ impl Product<'_> {
     /// The next part of it, if something is left.
     #[inline(always)]
     pub(super) fn go_on(&mut self) {
-        let steps = self.part.min(self.left);
+        if self.part >= SQUARE {
+            return self.whole(self.part / SQUARE);
+        }
+        for _ in 0..self.part {
+            self.single();
+        }
+    }
+
+    /// All that is left.
+    #[inline(never)]
+    pub(crate) fn finish(&mut self) {
+        while self.done > 0 {
+            self.single();
+        }
+        self.whole(self.left);
+    }
+
+    /// The next product, if one is left.
+    #[inline(always)]
+    fn single(&mut self) {
+        if self.left == 0 {
+            return;
+        }
+        // SAFETY: `begin` checked that a tile which begins at the starts is within its bytes with all its products, and that
+        // there are lines for all steps in each panel; this step was left. No register is changed but tiles, which only this
+        // module uses.
+        unsafe {
+            match self.done {
+                0 => {
+                    let at = *self.offsets;
+                    product!(
+                        "tileloaddt1 tmm6, [{b} + {line}]",
+                        "tileloadd tmm4, [{a} + {step}]",
+                        "tdpbusd tmm0, tmm4, tmm6";
+                        a = self.a[0].wrapping_add(at), step = self.step, b = self.b, line = 64usize
+                    );
+                }
+                1 => product!(
+                    "tileloaddt1 tmm7, [{b} + {line}]",
+                    "tdpbusd tmm1, tmm4, tmm7";
+                    b = self.b.wrapping_add(self.panel), line = 64usize
+                ),
+                2 => {
+                    let at = *self.offsets;
+                    product!(
+                        "tileloadd tmm5, [{a} + {step}]",
+                        "tdpbusd tmm2, tmm5, tmm6";
+                        a = self.a[1].wrapping_add(at), step = self.step
+                    );
+                }
+                _ => {
+                    product!("tdpbusd tmm3, tmm5, tmm7";);
+                    self.b = self.b.wrapping_add(self.advance);
+                    self.offsets = self.offsets.wrapping_add(1);
+                    self.left -= 1;
+                    self.done = 0;
+                    return;
+                }
+            }
+        }
+        self.done += 1;
+    }
+
+    /// So many steps, if they are left; none is under way.
+    #[inline(always)]
+    fn whole(&mut self, steps: usize) {
+        let steps = steps.min(self.left);
         if steps == 0 {
             return;
         }
@@ -169,12 +268,5 @@ impl Product<'_> {
                 options(nostack)
             );
         }
-    }
-
-    /// All that is left.
-    #[inline(never)]
-    pub(crate) fn finish(&mut self) {
-        self.part = self.left;
-        self.go_on();
     }
 }

@@ -61,7 +61,7 @@ impl<'a, 'p> Stored<'a, 'p> {
     pub(crate) fn finish_added(
         self,
         mut epilogue: Epilogue,
-        sum: Sum,
+        sum: &Sum,
         other: Option<&[u8]>,
         width: usize,
     ) {
@@ -84,8 +84,8 @@ impl<'a, 'p> Stored<'a, 'p> {
                 panels,
                 &mut epilogue,
                 sum,
-                other,
-                width,
+                (other, width),
+                self.beside,
             );
         }
     }

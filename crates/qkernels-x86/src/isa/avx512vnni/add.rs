@@ -6,6 +6,7 @@ use core::arch::x86_64::*;
 use qtensor_core::requant::OutputRange;
 
 use crate::isa::{Isa, Tier};
+use crate::shortcut::Shortcut;
 
 /// Activations added at a time.
 const STEP: usize = 64;
@@ -19,6 +20,8 @@ pub(crate) struct Sum {
     pub(crate) inv_scale: f32,
     /// Zero point and clamp of the output.
     pub(crate) range: OutputRange,
+    /// Multipliers that give the same bytes, if some are known.
+    pub(crate) shortcut: Option<Shortcut>,
 }
 
 impl Sum {
