@@ -8,6 +8,9 @@ use core::ops::Range;
 
 use crate::shape::ConvShape;
 
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
+
 thread_local! {
     static COPY: RefCell<Vec<u8>> = RefCell::default();
 }
@@ -46,8 +49,11 @@ pub(crate) fn with_band<T>(
     // Taken out of its cell, because rayon may run other work on this thread while it waits.
     let mut copy = COPY.take();
     let len = band.input_len() + slack;
-    copy.resize(copy.len().max(len), 0);
-    let mut padded = copy.chunks_exact_mut(row + 2 * edge);
+    copy.resize(copy.len().max(len + LINE), 0);
+    // Tiles load 64 bytes of a pixel: beside the lines of the cache each of them would be two accesses.
+    let start = copy.as_ptr().align_offset(LINE).min(LINE);
+    let aligned = &mut copy[start..start + len];
+    let mut padded = aligned.chunks_exact_mut(row + 2 * edge);
     for image in images {
         for d in 0..band.input[0] {
             for (h, out) in lines.clone().zip(&mut padded) {
@@ -64,8 +70,8 @@ pub(crate) fn with_band<T>(
             }
         }
     }
-    copy[len - slack..len].fill(zero_point);
-    let result = work(&copy[..len], &band);
+    aligned[len - slack..].fill(zero_point);
+    let result = work(aligned, &band);
     COPY.set(copy);
     result
 }
