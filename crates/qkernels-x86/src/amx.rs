@@ -270,14 +270,14 @@ fn multiply<F: Finish>(
         let lines_beside = offsets.len() * FETCHED;
         let source = Source::new(tiles, x, geometry.rows[1], offsets);
         let mut product = Product::DONE;
+        let count = part.panels.len().div_ceil(SIDE);
         let mut blocks = pairs.chunks(block).enumerate().peekable();
         while let Some((index, block)) = blocks.next() {
-            let times = block.len() * part.panels.len().div_ceil(SIDE);
+            let times = block.len() * count;
             let mut ahead = match blocks.peek() {
                 Some((_, next)) if far => results.ahead(&source, &job.finish, next, times),
                 _ => None,
             };
-            let count = part.panels.len().div_ceil(SIDE);
             for first in (0..count).step_by(WIDE) {
                 let neighbours = || balanced(part.panels.len(), SIDE).skip(first).take(WIDE);
                 for (number, pair) in block.iter().enumerate() {

@@ -6,10 +6,8 @@
 use core::cell::RefCell;
 use core::ops::Range;
 
+use crate::plan::CACHE_LINE;
 use crate::shape::ConvShape;
-
-/// Bytes of a line of the cache.
-const LINE: usize = 64;
 
 thread_local! {
     static COPY: RefCell<Vec<u8>> = RefCell::default();
@@ -49,9 +47,9 @@ pub(crate) fn with_band<T>(
     // Taken out of its cell, because rayon may run other work on this thread while it waits.
     let mut copy = COPY.take();
     let len = band.input_len() + slack;
-    copy.resize(copy.len().max(len + LINE), 0);
+    copy.resize(copy.len().max(len + CACHE_LINE), 0);
     // Tiles load 64 bytes of a pixel: beside the lines of the cache each of them would be two accesses.
-    let start = copy.as_ptr().align_offset(LINE).min(LINE);
+    let start = copy.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE);
     let aligned = &mut copy[start..start + len];
     let mut padded = aligned.chunks_exact_mut(row + 2 * edge);
     for image in images {

@@ -12,6 +12,9 @@ pub(crate) const FEW_ROWS: usize = 8;
 /// panels of weights pass by.
 const BLOCK_BYTES: usize = 256 << 10;
 
+/// Bytes of a cache line.
+pub(crate) const CACHE_LINE: usize = 64;
+
 /// Cuts `0..total` into the fewest ranges of at most `most`, whose lengths differ by at most one.
 pub(crate) fn balanced(total: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let parts = total.div_ceil(most.max(1));

@@ -6,7 +6,7 @@
 
 /// `1.5 * 2^23`. Adding it to a float below `2^22` in magnitude pushes the fraction out of the
 /// mantissa, and the addition itself rounds half to even.
-const MAGIC: f32 = 12_582_912.0;
+pub const MAGIC: f32 = 12_582_912.0;
 
 /// Rounds to the nearest integer, ties to even, for any `f32` (infinities and NaN pass through).
 ///

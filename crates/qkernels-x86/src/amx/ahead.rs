@@ -5,7 +5,8 @@
 
 use core::ops::Range;
 
-use crate::isa::amx::{CACHE_LINE, fetch};
+use crate::isa::amx::fetch;
+use crate::plan::CACHE_LINE;
 
 /// What has not been fetched yet: rows `I` of the input, what is added to the results, and the output.
 pub(super) struct Ahead<'a, I> {

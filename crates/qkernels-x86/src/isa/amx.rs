@@ -31,7 +31,7 @@ use core::marker::PhantomData;
 use super::{Isa, Tier};
 use crate::pack::{Line, PANEL, QUAD};
 
-pub(crate) use fetch::{CACHE_LINE, fetch};
+pub(crate) use fetch::fetch;
 use product::Plan;
 pub(crate) use product::Product;
 pub(crate) use stored::Stored;

@@ -4,17 +4,13 @@
 use core::arch::x86_64::*;
 
 use qtensor_core::requant::OutputRange;
+use qtensor_core::rounding::MAGIC;
 
 use super::{PITCH, Product, SIDE};
 use crate::isa::avx512vnni::add::Sum;
 use crate::isa::tile::{Epilogue, Output};
 use crate::pack::PANEL;
 use crate::shortcut::Shortcut;
-
-/// `1.5 · 2^23`: floats around it are whole numbers, so that adding it rounds to the nearest integer, ties to even, what is
-/// no greater than a few million. Taking it away again makes two instructions, of which one of each kind runs on either port; the
-/// one that rounds is two for the same port.
-const WHOLE_NUMBERS: f32 = 12_582_912.0;
 
 /// # Safety
 /// Needs AVX-512 F, BW and VL, a checked sum, sums of `height` rows, an epilogue with a byte output that was checked for as many rows
@@ -43,7 +39,7 @@ pub(super) unsafe fn rows(
 }
 
 /// [`rows`], of all columns of two panels if `WHOLE`, and to activations whose zero point is 0 if `CENTRED`: an instruction less
-/// of about nineteen for each; with the multipliers of a shortcut, which there must be, if `DIRECT`: two less.
+/// of about seventeen for each; with the multipliers of a shortcut, which there must be, if `DIRECT`: two less.
 ///
 /// # Safety
 /// As [`rows`].
@@ -90,7 +86,7 @@ unsafe fn rows_of<const WHOLE: bool, const CENTRED: bool, const DIRECT: bool>(
     };
     let [conv_factor, other_factor] = factors_of_both.map(|factor| _mm512_set1_ps(factor));
     let other_zero = _mm512_set1_epi32(sum.inputs[1].1);
-    let whole = _mm512_set1_ps(WHOLE_NUMBERS);
+    let magic = _mm512_set1_ps(MAGIC);
     let inv_scale = _mm512_set1_ps(sum.inv_scale);
     let OutputRange { zero_point, lo, hi } = sum.range;
     let hi = _mm512_set1_epi8(hi as i8);
@@ -105,8 +101,9 @@ unsafe fn rows_of<const WHOLE: bool, const CENTRED: bool, const DIRECT: bool>(
         // The integer that the convolution alone would store, without its zero point; clamped first, since the bounds
         // are integers.
         let conv = _mm512_min_ps(_mm512_mul_ps(conv, factors[n]), conv_hi);
-        let conv = _mm512_add_ps(_mm512_max_ps(conv, conv_lo), whole);
-        let conv = _mm512_sub_ps(conv, whole);
+        // Two instructions for either port round; the one that does is two for the same port.
+        let conv = _mm512_add_ps(_mm512_max_ps(conv, conv_lo), magic);
+        let conv = _mm512_sub_ps(conv, magic);
         let other = other.wrapping_add(m * width + n * PANEL);
         // SAFETY: `other` and the output have all columns of the row; these are all of the panel, or the mask selects no
         // others.

@@ -4,9 +4,7 @@
 use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 
 use super::Source;
-
-/// Bytes of a cache line.
-pub(crate) const CACHE_LINE: usize = 64;
+use crate::plan::CACHE_LINE;
 
 /// Asks for the cache lines of these bytes.
 #[inline(always)]
