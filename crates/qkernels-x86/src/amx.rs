@@ -4,7 +4,7 @@
 //! padded image, for every tap alike; nothing is gathered or copied but the padding.
 //!
 //! ```text
-//! pieces for threads (lines, or panels if the weights are more than the activations)
+//! pieces for threads (lines, or panels if the weights are many times the activations)
 //!   groups
 //!     blocks of tiles (activations stay in the second-level cache)
 //!       two pairs of panels (weights stay in the first-level cache, if they fit)
@@ -41,6 +41,10 @@ const LEAST_QUADS: usize = 4;
 
 /// Rows below which a vector product is as fast.
 const LEAST_ROWS: usize = 4;
+
+/// How many times the bytes of the activations the weights must be, for threads to share these instead of rows: the
+/// parts of the output are then moved twice.
+const MANY_WEIGHTS: usize = 5;
 
 /// Bytes of weights that stay in the second-level cache while blocks pass by.
 const WEIGHT_BYTES: usize = 640 << 10;
@@ -108,7 +112,7 @@ pub(crate) fn conv<F: Finish>(
     let pieces = ctx.pieces(shape.macs(), plan::SERIAL_BELOW);
     let step = shape.stride[2] * shape.in_channels;
     let flat = shape.input[0] == 1 && shape.padding[0] == 0;
-    if !flat || splits_columns(dense, pieces, shape.output_rows(), step) {
+    if !flat || splits_columns::<F>(dense, pieces, shape.output_rows(), step) {
         return with_padding(x, shape, zero_point, QUAD, |x, shape| {
             let geometry = Geometry::windows(shape, dense.row_run);
             run(amx, ctx, job, x, &geometry, out);
@@ -180,7 +184,7 @@ pub(crate) fn run<F: Finish>(
     let depth = dense.segments * dense.channels;
     let pieces = ctx.pieces(rows as u64 * (width * depth) as u64, plan::SERIAL_BELOW);
     let serial = |rows: Range<usize>, part: Part<F::Out>| serial(amx, job, x, geometry, rows, part);
-    if splits_columns(dense, pieces, rows, geometry.rows[1]) {
+    if splits_columns::<F>(dense, pieces, rows, geometry.rows[1]) {
         return by_columns(job.finish, pieces, dense.panels(), rows, out, |part| {
             serial(0..rows, part);
         });
@@ -204,11 +208,13 @@ pub(crate) fn run<F: Finish>(
     });
 }
 
-/// Whether threads share out panels of weights, because these are more than the activations.
-fn splits_columns(dense: &Dense, pieces: usize, rows: usize, step: usize) -> bool {
+/// Whether threads share out panels of weights, because these are so many more than the activations that it pays to put
+/// the parts side by side.
+fn splits_columns<F: Finish>(dense: &Dense, pieces: usize, rows: usize, step: usize) -> bool {
     let weights = dense.columns * dense.segments * dense.channels;
+    let activations = rows * (step + dense.columns * size_of::<F::Out>());
     let enough = dense.groups == 1 && dense.panels() >= SIDE * pieces;
-    pieces > 1 && enough && weights > rows * (dense.columns + step)
+    pieces > 1 && enough && weights > MANY_WEIGHTS * activations
 }
 
 /// Computes some rows on the calling thread.
