@@ -53,8 +53,11 @@ const WEIGHT_BYTES: usize = 640 << 10;
 /// of the second-level cache, so that weights are fetched once.
 const BLOCK_BYTES: [usize; 2] = [24 << 10, 512 << 10];
 
-/// Bytes of input and output from which on a block is fetched ahead: more than a second-level cache holds.
-const FAR_BYTES: usize = 2 << 20;
+/// Bytes of output from which on a block is fetched ahead, because its lines wait to be written.
+const FAR_OUTPUT: usize = 384 << 10;
+
+/// The same for input and output, where results are made of what the output holds: most of a second-level cache.
+const FAR_BYTES: usize = 3 << 19;
 
 /// Bytes of input that are padded at a time: part of the second-level cache.
 const BAND_BYTES: usize = 256 << 10;
@@ -260,8 +263,13 @@ fn multiply<F: Finish>(
     };
     // Whether rows are read once, and far away; copies with padding are near anyway.
     let once = dense.groups == 1 && dense.segments == 1;
-    let bytes = x.len() + size_of_val::<[F::Out]>(results.out);
-    let far = once && part.panels.len() == dense.panels() && bytes >= FAR_BYTES;
+    let written = size_of_val::<[F::Out]>(results.out);
+    let far = if job.finish.reads_output() {
+        x.len() + written >= FAR_BYTES
+    } else {
+        written >= FAR_OUTPUT
+    };
+    let far = far && once && part.panels.len() == dense.panels();
     let mut sums = Sums::zero();
     // The sums whose results are made while the next ones are under way.
     let mut waiting: Option<Block> = None;

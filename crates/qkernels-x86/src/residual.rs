@@ -182,9 +182,9 @@ impl Finish for Added<'_> {
 
     const ROWS: usize = TILE_ROWS;
 
-    // Results take so much longer than shorter products that these are best begun at once.
+    // Results take so much longer than the product of a single step that this is best begun at once.
     #[cfg(target_arch = "x86_64")]
-    const BESIDE: usize = 4;
+    const BESIDE: usize = 2;
 
     fn beside(&self, rows: Range<usize>) -> &[u8] {
         (self.other).map_or(&[], |other| {

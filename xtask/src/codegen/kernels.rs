@@ -86,7 +86,8 @@ pub const NOT_KERNELS: &[&str] = &[
 pub const KERNELS: &[Kernel] = &[
     // AMX: two tiles by two panels, at once and in parts.
     kernel("<isa::amx::Tiles>::multiply", 2..=2, TDPBUSD, 2),
-    kernel("isa::amx::results::rows", 2..=2, TDPBUSD, 2),
+    kernel("isa::amx::results::bytes_of::<false>", 2..=2, TDPBUSD, 2),
+    kernel("isa::amx::results::bytes_of::<true>", 2..=2, TDPBUSD, 2),
     kernel(
         "isa::amx::added::rows_of::<false, false, false>",
         2..=2,

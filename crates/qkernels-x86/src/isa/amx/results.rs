@@ -18,53 +18,97 @@ pub(super) unsafe fn rows(
     epilogue: &mut Epilogue,
     beside: &mut Product,
 ) {
-    let sums = sums.as_ptr();
     // With one panel, its own start values and multipliers stand for those of the other.
-    let last = (panels - 1) * PANEL;
+    let places = [0, (panels - 1) * PANEL];
     // SAFETY: `check` asserted sixteen start values for every panel.
     let start =
-        [0, last].map(|at| unsafe { _mm512_loadu_si512(epilogue.start.as_ptr().add(at).cast()) });
-    let stride = epilogue.stride;
-    let (multipliers, range, out) = match &mut epilogue.output {
-        Output::Bytes {
-            multipliers,
-            range,
-            out,
-        } => (multipliers.as_ptr(), *range, out.as_mut_ptr()),
-        Output::Sums(out) => {
-            let out = out.as_mut_ptr();
-            let add = |m: usize, n: usize| {
-                // SAFETY: there are sums of all rows, and `check` asserted room for all columns of the panels.
-                unsafe {
-                    let sum = _mm512_load_si512(sums.add(m * PITCH + n * PANEL).cast());
-                    let out = out.add(m * stride + n * PANEL);
-                    _mm512_storeu_si512(out.cast(), _mm512_add_epi32(sum, start[n]));
-                }
+        places.map(|at| unsafe { _mm512_loadu_si512(epilogue.start.as_ptr().add(at).cast()) });
+    match &epilogue.output {
+        // SAFETY: as for the caller.
+        Output::Sums(_) => unsafe { started(sums, height, panels, start, epilogue) },
+        Output::Bytes { multipliers, .. } => {
+            // SAFETY: `check` asserted sixteen multipliers for every panel.
+            let factors = places.map(|at| unsafe { _mm512_loadu_ps(multipliers.as_ptr().add(at)) });
+            let one = _mm512_set1_ps(1.0);
+            let small = factors.map(|factors| {
+                _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_abs_ps(factors), one) == u16::MAX
+            });
+            let bytes = match small {
+                [true, true] => bytes_of::<true>,
+                _ => bytes_of::<false>,
             };
-            for m in 0..height {
-                add(m, 0);
-                if last > 0 {
-                    add(m, 1);
-                }
-            }
-            return;
+            // SAFETY: as for the caller; these are the multipliers, and whether all are small.
+            unsafe { bytes(sums, height, start, factors, epilogue, beside) }
         }
+    }
+}
+
+/// The sums themselves, from their start values on.
+///
+/// # Safety
+/// As [`rows`], of a checked epilogue with an output of sums.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn started(
+    sums: &[i32],
+    height: usize,
+    panels: usize,
+    start: [__m512i; 2],
+    epilogue: &mut Epilogue,
+) {
+    let Output::Sums(out) = &mut epilogue.output else {
+        unreachable!("sums are stored as such");
     };
-    // SAFETY: `check` asserted sixteen multipliers for every panel.
-    let factors = [0, last].map(|at| unsafe { _mm512_loadu_ps(multipliers.add(at)) });
-    let (_, hi) = range.float_bounds();
-    let hi = _mm512_set1_ps(hi);
+    let (sums, out, stride) = (sums.as_ptr(), out.as_mut_ptr(), epilogue.stride);
+    for m in 0..height {
+        for (n, &start) in start[..panels].iter().enumerate() {
+            // SAFETY: there are sums of all rows, and `check` asserted room for all columns of the panels.
+            unsafe {
+                let sum = _mm512_load_si512(sums.add(m * PITCH + n * PANEL).cast());
+                let out = out.add(m * stride + n * PANEL);
+                _mm512_storeu_si512(out.cast(), _mm512_add_epi32(sum, start));
+            }
+        }
+    }
+}
+
+/// Bytes, by `factors` that are less than 1 in magnitude if `SMALL`: an instruction less of about seven for each.
+///
+/// # Safety
+/// As [`rows`], of a checked epilogue with an output of bytes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn bytes_of<const SMALL: bool>(
+    sums: &[i32],
+    height: usize,
+    start: [__m512i; 2],
+    factors: [__m512; 2],
+    epilogue: &mut Epilogue,
+    beside: &mut Product,
+) {
+    let Output::Bytes { range, out, .. } = &mut epilogue.output else {
+        unreachable!("bytes are stored as such");
+    };
+    let (sums, out, stride) = (sums.as_ptr(), out.as_mut_ptr(), epilogue.stride);
+    let (_, highest) = range.float_bounds();
+    let highest = _mm512_set1_ps(highest);
     let zero_point = _mm512_set1_epi16(range.zero_point as i16);
-    let lo = _mm512_set1_epi8(range.lo as i8);
+    let (lo, hi) = (
+        _mm512_set1_epi8(range.lo as i8),
+        _mm512_set1_epi8(range.hi as i8),
+    );
     // Packing works within 128-bit lanes: dword `4 * lane + 2 * row + panel` holds columns of that panel.
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let columns = u32::MAX >> (32 - epilogue.columns);
-    // Far below the range, packing saturates; the bound from above is needed before the conversion, which overflows.
     let scale = |m: usize, n: usize| {
         // SAFETY: there are sums of all rows, 64 bytes at a time.
         let sum = unsafe { _mm512_load_si512(sums.add(m * PITCH + n * PANEL).cast()) };
         let sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, start[n]));
-        _mm512_cvtps_epi32(_mm512_min_ps(_mm512_mul_ps(sum, factors[n]), hi))
+        let mut scaled = _mm512_mul_ps(sum, factors[n]);
+        // Beyond the range, packing saturates; but what is no integer of 32 bits is converted to the least of them, which
+        // is right below the range alone. Small factors leave all below 2^31.
+        if !SMALL {
+            scaled = _mm512_min_ps(scaled, highest);
+        }
+        _mm512_cvtps_epi32(scaled)
     };
     let mut first = 0;
     while first < height {
@@ -77,7 +121,7 @@ pub(super) unsafe fn rows(
             let high = _mm512_packs_epi32(scale(next, 0), scale(next, 1));
             let low = _mm512_adds_epi16(low, zero_point);
             let high = _mm512_adds_epi16(high, zero_point);
-            let bytes = _mm512_max_epu8(_mm512_packus_epi16(low, high), lo);
+            let bytes = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), lo), hi);
             let bytes = _mm512_permutexvar_epi32(order, bytes);
             // SAFETY: `check` asserted `columns` writable bytes in each row, and the mask selects no others.
             unsafe {
