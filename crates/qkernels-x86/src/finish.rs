@@ -141,6 +141,10 @@ pub(crate) trait FromSums: Copy + Sync {
     /// One of them.
     type Out: bytemuck::Pod + Send + Sync;
 
+    /// As [`Finish::BESIDE`].
+    #[cfg(target_arch = "x86_64")]
+    const BESIDE: usize = usize::MAX;
+
     /// Multipliers and range, if the values are requantized bytes, which micro-kernels make themselves.
     fn requantization(&self) -> Option<(&[f32], OutputRange)> {
         None
@@ -158,6 +162,22 @@ pub(crate) trait FromSums: Copy + Sync {
             let (sums, out) = (&sums[..place.columns], &mut out[..place.columns]);
             self.convert(place.row + row, place.channel, sums, out);
         }
+    }
+
+    /// As [`tile`](Self::tile), of the sums of matrix tiles.
+    #[cfg(target_arch = "x86_64")]
+    fn stored(self, isa: Isa, place: Place, stored: Stored, out: &mut [Self::Out], stride: usize) {
+        let place = Place {
+            width: Sums::PITCH,
+            ..place
+        };
+        isa.vectorize(Conversion {
+            from: self,
+            place,
+            sums: stored.sums(),
+            out,
+            stride,
+        });
     }
 }
 
@@ -196,6 +216,9 @@ impl<C: FromSums> Finish for Converted<C> {
 
     const ROWS: usize = CONVERTED_ROWS;
 
+    #[cfg(target_arch = "x86_64")]
+    const BESIDE: usize = C::BESIDE;
+
     fn start(&self, _: usize) -> &[i32] {
         &ZEROS
     }
@@ -228,18 +251,7 @@ impl<C: FromSums> Finish for Converted<C> {
 
     #[cfg(target_arch = "x86_64")]
     fn stored(self, place: Place, stored: Stored, out: &mut [C::Out], stride: usize) {
-        // Sums start at zero, so that nothing is left for an epilogue.
-        let place = Place {
-            width: Sums::PITCH,
-            ..place
-        };
-        self.isa.vectorize(Conversion {
-            from: self.from,
-            place,
-            sums: stored.sums(),
-            out,
-            stride,
-        });
+        self.from.stored(self.isa, place, stored, out, stride);
     }
 }
 

@@ -6,7 +6,13 @@
 use crate::context::Context;
 use crate::conv::conv_sums;
 use crate::error::{Result, at_least, exactly, product};
+#[cfg(target_arch = "x86_64")]
+use crate::finish::Stored;
 use crate::finish::{Converted, FromSums, Place};
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::amx::FloatTile;
 use crate::linear::{self, linear_weights};
 use crate::pack::{PANEL, PackedWeights};
 use crate::shape::ConvShape;
@@ -183,6 +189,9 @@ struct Floats<'a> {
 impl FromSums for Floats<'_> {
     type Out = f32;
 
+    #[cfg(target_arch = "x86_64")]
+    const BESIDE: usize = 1;
+
     #[inline(always)]
     fn convert(self, row: usize, channel: usize, sums: &[i32], out: &mut [f32]) {
         let params = of_row(self.output.rows, row);
@@ -211,6 +220,13 @@ impl FromSums for Floats<'_> {
             let out = &mut out[row * stride..][rest];
             self.convert(place.row + row, place.channel + whole * PANEL, sums, out);
         }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn stored(self, _: Isa, place: Place, stored: Stored, out: &mut [f32], stride: usize) {
+        let (rows, columns) = ([place.row, place.height], [place.channel, place.columns]);
+        let tile = FloatTile::new(&self.output, self.column_sums, rows, columns);
+        stored.finish_floats(&tile, out, stride);
     }
 }
 

@@ -20,6 +20,7 @@
 
 mod added;
 mod fetch;
+mod floats;
 mod product;
 mod results;
 mod stored;
@@ -32,6 +33,7 @@ use super::{Isa, Tier};
 use crate::pack::{Line, PANEL, QUAD};
 
 pub(crate) use fetch::fetch;
+pub(crate) use floats::FloatTile;
 use product::Plan;
 pub(crate) use product::Product;
 pub(crate) use stored::Stored;

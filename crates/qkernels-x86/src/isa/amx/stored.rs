@@ -1,7 +1,7 @@
 //! Sums of matrix tiles in memory, and what is made of them.
 #![allow(unsafe_code)]
 
-use super::{PITCH, Product, SIDE, Sums, TILE, Tiles, added, results};
+use super::{FloatTile, PITCH, Product, SIDE, Sums, TILE, Tiles, added, floats, results};
 use crate::isa::Tier;
 use crate::isa::avx512vnni::add::Sum;
 use crate::isa::tile::Epilogue;
@@ -54,6 +54,13 @@ impl<'a, 'p> Stored<'a, 'p> {
         let panels = self.check(&epilogue);
         // SAFETY: the tier of the tiles includes AVX-512 F, BW and VL; `check` and `new` assert the lengths.
         unsafe { results::rows(self.sums, self.height, panels, &mut epilogue, self.beside) };
+    }
+
+    /// Makes the floats of `tile`; rows of `out` are `stride` apart.
+    pub(crate) fn finish_floats(self, tile: &FloatTile, out: &mut [f32], stride: usize) {
+        tile.check(self.height, out, stride);
+        // SAFETY: the tier of the tiles includes AVX-512 F; `check` and `new` assert the lengths.
+        unsafe { floats::rows(self.sums, self.height, tile, out, stride, self.beside) };
     }
 
     /// Makes the bytes of `epilogue`, adds `other` to them, whose rows are `width` apart, or what the output holds, and
