@@ -322,8 +322,7 @@ fn multiply<F: Finish>(
                             column: neighbours.start * PANEL,
                         };
                         let begun = beside
-                            && next.is_empty()
-                            && product.begin(tiles, &source, pair.starts(), lines, panels);
+                            && product.begin(tiles, &source, pair.starts(), lines, panels, next);
                         if !begun {
                             tiles.multiply(&source, pair.starts(), lines, panels, next);
                         }

@@ -118,6 +118,7 @@ pub const KERNELS: &[Kernel] = &[
         TDPBUSD,
         2,
     ),
+    kernel("isa::amx::floats::rows", 2..=2, TDPBUSD, 2),
     kernel("<isa::amx::product::Product>::finish", 2..=2, TDPBUSD, 2),
     // AVX-512 VNNI, one product for each row and panel. The lower tiles stand in one function, whose
     // greatest loop is that of eight rows.

@@ -4,6 +4,7 @@
 use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 
 use super::Source;
+use crate::pack::Line;
 use crate::plan::CACHE_LINE;
 
 /// Asks for the cache lines of these bytes.
@@ -12,6 +13,15 @@ pub(crate) fn fetch(bytes: &[u8]) {
     for line in bytes.chunks(CACHE_LINE) {
         // SAFETY: every x86-64 has the instruction, and it reads nothing that could fault.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+    }
+}
+
+/// Asks for these lines of weights.
+#[inline(always)]
+pub(super) fn fetch_lines(lines: &[Line]) {
+    for line in lines {
+        // SAFETY: every x86-64 has the instruction, and it reads nothing that could fault.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>((&raw const *line).cast()) };
     }
 }
 

@@ -9,7 +9,8 @@ use core::arch::asm;
 use core::marker::PhantomData;
 use core::mem::offset_of;
 
-use super::{SIDE, Source, TILE, Tiles};
+use super::fetch::fetch_lines;
+use super::{FETCHED, SIDE, Source, TILE, Tiles};
 use crate::pack::Line;
 
 /// Products of a step: two tiles by two panels.
@@ -65,6 +66,8 @@ pub(crate) struct Product<'a> {
     part: usize,
     /// Rows of results that are made beside a part; even.
     rows: usize,
+    /// Lines that are fetched beside it for later.
+    next: &'a [Line],
     /// The memory of all pointers, and the configuration of tiles.
     borrowed: PhantomData<&'a [u8]>,
 }
@@ -92,9 +95,12 @@ impl<'a> Product<'a> {
         starts: &[usize],
         lines: &'a [Line],
         panels: usize,
+        next: &'a [Line],
     ) -> bool {
         let steps = source.offsets.len();
-        if (starts.len(), panels) != (SIDE, SIDE) {
+        // Whole steps one after the other fetch as they multiply.
+        let fetches_at_once = source.plan.part >= SQUARE && !next.is_empty();
+        if (starts.len(), panels) != (SIDE, SIDE) || fetches_at_once {
             return false;
         }
         tiles.check(source, starts, lines, panels);
@@ -118,6 +124,7 @@ impl<'a> Product<'a> {
         self.left = steps;
         self.done = 0;
         (self.part, self.rows) = (source.plan.part, source.plan.rows);
+        self.next = next;
         true
     }
 
@@ -133,6 +140,7 @@ impl<'a> Product<'a> {
         done: 0,
         part: 0,
         rows: SIDE * TILE,
+        next: &[],
         borrowed: PhantomData,
     };
 
@@ -145,6 +153,13 @@ impl<'a> Product<'a> {
     /// The next part of it, if something is left.
     #[inline(always)]
     pub(super) fn go_on(&mut self) {
+        if !self.next.is_empty() {
+            let (now, later) = self
+                .next
+                .split_at(self.next.len().min(self.part * (FETCHED / SQUARE)));
+            fetch_lines(now);
+            self.next = later;
+        }
         if self.part >= SQUARE {
             return self.whole(self.part / SQUARE);
         }
