@@ -76,6 +76,8 @@ fn linear_sums_are_exact_for_rows_with_parameters_of_their_own() {
         (7, 31, 80),
         (13, 600, 40),
         (50, 147, 48),
+        (70, 64, 40),
+        (100, 256, 96),
     ] {
         let x = data.bytes(m * k);
         let w: Vec<i8> = data.bytes(n * k).into_iter().map(|b| b as i8).collect();

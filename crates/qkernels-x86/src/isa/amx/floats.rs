@@ -40,8 +40,8 @@ impl<'a> FloatTile<'a> {
         }
     }
 
-    /// The columns, once everything is known to be there for `height` rows, `stride` apart in `out`.
-    pub(super) fn check(&self, height: usize, out: &[f32], stride: usize) -> usize {
+    /// Asserts that everything is there for `height` rows, `stride` apart in `out`.
+    pub(super) fn check(&self, height: usize, out: &[f32], stride: usize) {
         let columns = self.scales.len();
         assert!((1..=SIDE * PANEL).contains(&columns) && self.sums.len() == columns);
         assert!(self.bias.is_none_or(|bias| bias.len() == columns));
@@ -52,7 +52,6 @@ impl<'a> FloatTile<'a> {
             last.is_some() && room.is_some() && last <= room,
             "each value needs its place"
         );
-        columns
     }
 }
 
