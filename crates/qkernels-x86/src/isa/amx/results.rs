@@ -8,7 +8,7 @@ use crate::isa::tile::{Epilogue, Output};
 use crate::pack::PANEL;
 
 /// # Safety
-/// Needs AVX-512 F, BW and VL, sums of `height` rows, and an epilogue that was checked for as many rows and
+/// Needs AVX-512 F, BW and VL, sums of `height` rows, and an epilogue with a byte output that was checked for as many rows and
 /// `panels`, 1 or 2, panels.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) unsafe fn rows(
@@ -18,63 +18,34 @@ pub(super) unsafe fn rows(
     epilogue: &mut Epilogue,
     beside: &mut Product,
 ) {
+    let Output::Bytes { multipliers, .. } = &epilogue.output else {
+        unreachable!("sums stand in memory already");
+    };
     // With one panel, its own start values and multipliers stand for those of the other.
     let places = [0, (panels - 1) * PANEL];
-    // SAFETY: `check` asserted sixteen start values for every panel.
-    let start =
-        places.map(|at| unsafe { _mm512_loadu_si512(epilogue.start.as_ptr().add(at).cast()) });
-    match &epilogue.output {
-        // SAFETY: as for the caller.
-        Output::Sums(_) => unsafe { started(sums, height, panels, start, epilogue) },
-        Output::Bytes { multipliers, .. } => {
-            // SAFETY: `check` asserted sixteen multipliers for every panel.
-            let factors = places.map(|at| unsafe { _mm512_loadu_ps(multipliers.as_ptr().add(at)) });
-            let one = _mm512_set1_ps(1.0);
-            let small = factors.map(|factors| {
-                _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_abs_ps(factors), one) == u16::MAX
-            });
-            let bytes = match small {
-                [true, true] => bytes_of::<true>,
-                _ => bytes_of::<false>,
-            };
-            // SAFETY: as for the caller; these are the multipliers, and whether all are small.
-            unsafe { bytes(sums, height, start, factors, epilogue, beside) }
-        }
-    }
-}
-
-/// The sums themselves, from their start values on.
-///
-/// # Safety
-/// As [`rows`], of a checked epilogue with an output of sums.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn started(
-    sums: &[i32],
-    height: usize,
-    panels: usize,
-    start: [__m512i; 2],
-    epilogue: &mut Epilogue,
-) {
-    let Output::Sums(out) = &mut epilogue.output else {
-        unreachable!("sums are stored as such");
+    // SAFETY: `check` asserted sixteen start values and multipliers for every panel.
+    let (start, factors) = unsafe {
+        let (start, multipliers) = (epilogue.start.as_ptr(), multipliers.as_ptr());
+        (
+            places.map(|at| _mm512_loadu_si512(start.add(at).cast())),
+            places.map(|at| _mm512_loadu_ps(multipliers.add(at))),
+        )
     };
-    let (sums, out, stride) = (sums.as_ptr(), out.as_mut_ptr(), epilogue.stride);
-    for m in 0..height {
-        for (n, &start) in start[..panels].iter().enumerate() {
-            // SAFETY: there are sums of all rows, and `check` asserted room for all columns of the panels.
-            unsafe {
-                let sum = _mm512_load_si512(sums.add(m * PITCH + n * PANEL).cast());
-                let out = out.add(m * stride + n * PANEL);
-                _mm512_storeu_si512(out.cast(), _mm512_add_epi32(sum, start));
-            }
-        }
-    }
+    let one = _mm512_set1_ps(1.0);
+    let small = factors
+        .map(|factors| _mm512_cmp_ps_mask::<_CMP_LT_OQ>(_mm512_abs_ps(factors), one) == u16::MAX);
+    let bytes = match small {
+        [true, true] => bytes_of::<true>,
+        _ => bytes_of::<false>,
+    };
+    // SAFETY: as for the caller; these are the multipliers, and whether all are small.
+    unsafe { bytes(sums, height, start, factors, epilogue, beside) }
 }
 
 /// Bytes, by `factors` that are less than 1 in magnitude if `SMALL`: an instruction less of about seven for each.
 ///
 /// # Safety
-/// As [`rows`], of a checked epilogue with an output of bytes.
+/// As [`rows`], of which these are the start values and multipliers.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn bytes_of<const SMALL: bool>(
     sums: &[i32],
@@ -85,7 +56,7 @@ unsafe fn bytes_of<const SMALL: bool>(
     beside: &mut Product,
 ) {
     let Output::Bytes { range, out, .. } = &mut epilogue.output else {
-        unreachable!("bytes are stored as such");
+        unreachable!("sums stand in memory already");
     };
     let (sums, out, stride) = (sums.as_ptr(), out.as_mut_ptr(), epilogue.stride);
     let (_, highest) = range.float_bounds();

@@ -49,7 +49,7 @@ impl<'a, 'p> Stored<'a, 'p> {
         panels
     }
 
-    /// Makes the results of `epilogue`, for as many panels as that has columns for.
+    /// Makes the bytes of `epilogue`, for as many panels as that has columns for.
     pub(crate) fn finish(self, mut epilogue: Epilogue) {
         let panels = self.check(&epilogue);
         // SAFETY: the tier of the tiles includes AVX-512 F, BW and VL; `check` and `new` assert the lengths.
