@@ -23,7 +23,9 @@ use crate::context::Context;
 use crate::driver::{Job, Part, by_columns};
 use crate::finish::Finish;
 use crate::isa::Isa;
-use crate::isa::amx::{Amx, FETCHED, Product, SIDE, Source, Stored, Sums, TILE, Tiles};
+use crate::isa::amx::{
+    Amx, FETCHED, Lines, Next, Product, SIDE, Source, Stored, Sums, TILE, Tiles,
+};
 use crate::pack::{Dense, Line, PANEL, QUAD};
 use crate::padded::{with_band, with_padding};
 use crate::plan::{self, balanced};
@@ -280,9 +282,8 @@ fn multiply<F: Finish>(
             let steps = (0..dense.quads()).step_by(step_quads(dense.quads()));
             offsets.extend(steps.map(|quad| begin + quad * QUAD));
         }
-        let beside = offsets.len() >= F::BESIDE;
         let lines_beside = offsets.len() * FETCHED;
-        let source = Source::new(tiles, x, geometry.rows[1], offsets);
+        let source = Source::new(tiles, x, geometry.rows[1], offsets, F::BESIDE);
         let mut product = Product::DONE;
         let count = part.panels.len().div_ceil(SIDE);
         let mut blocks = pairs.chunks(block).enumerate().peekable();
@@ -299,21 +300,20 @@ fn multiply<F: Finish>(
                         let panels = neighbours.len();
                         let panel = part.panels.start + neighbours.start;
                         let lines = dense.lines(group, panel, panels);
+                        let rows = ahead.as_mut().map_or(Lines::NONE, Ahead::step);
                         let next = if index == 0 {
+                            rows.fetch();
                             let later = panel + WIDE * panels;
-                            fetched(
+                            Next::Weights(fetched(
                                 dense,
                                 group,
                                 later..later + panels,
                                 part.panels.end,
                                 [number, lines_beside],
-                            )
+                            ))
                         } else {
-                            &[]
+                            Next::Rows(rows)
                         };
-                        if let Some(ahead) = &mut ahead {
-                            ahead.step(bytemuck::cast_slice(results.out));
-                        }
                         let made = Block {
                             pair,
                             group,
@@ -321,11 +321,7 @@ fn multiply<F: Finish>(
                             panels,
                             column: neighbours.start * PANEL,
                         };
-                        let begun = beside
-                            && product.begin(tiles, &source, pair.starts(), lines, panels, next);
-                        if !begun {
-                            tiles.multiply(&source, pair.starts(), lines, panels, next);
-                        }
+                        product.begin(tiles, &source, pair.starts(), lines, panels, next);
                         if let Some(block) = waiting.replace(made) {
                             results.write(&sums, block, &mut product);
                         }
@@ -351,13 +347,13 @@ fn fetched(
     panels: Range<usize>,
     end: usize,
     [number, count]: [usize; 2],
-) -> &[Line] {
+) -> Lines {
     if panels.end > end {
-        return &[];
+        return Lines::NONE;
     }
     let lines = dense.lines(group, panels.start, panels.len());
     let lines = &lines[(number * count).min(lines.len())..];
-    &lines[..count.min(lines.len())]
+    Lines::weights(&lines[..count.min(lines.len())])
 }
 
 /// Sums whose results have not been made.
@@ -389,19 +385,27 @@ impl<F: Finish> Results<'_, F> {
         finish: &'s F,
         next: &'s [Pair],
         times: usize,
-    ) -> Option<Ahead<'s, impl Iterator<Item = &'s [u8]> + Clone + use<'s, F>>> {
+    ) -> Option<Ahead<impl Iterator<Item = &'s [u8]> + Clone + use<'s, F>>> {
         let placement = self.placement;
         let (first, last) = (placement.runs(next.first()?), placement.runs(next.last()?));
         let (first, last) = (first.first()?.row, last.last()?);
         let rows = first..last.row + last.count;
-        let starts = next.iter().flat_map(Pair::starts);
         let channels = self.job.dense.channels;
+        let ends = [
+            next.first()?.starts().first()?,
+            next.last()?.starts().last()?,
+        ];
+        let run = source.run(*ends[0], *ends[1], channels);
+        let apart = if run.is_some() { &[] } else { next };
+        let starts = apart.iter().flat_map(Pair::starts);
         let input = starts.flat_map(move |&start| source.rows(start, channels));
         let size = self.stride * size_of::<F::Out>();
         let written = (rows.start - self.first_row) * size..(rows.end - self.first_row) * size;
         let first = self.job.first_row;
         let beside = finish.beside(first + rows.start..first + rows.end);
-        Some(Ahead::new(input, beside, written, times))
+        let out: &[u8] = bytemuck::cast_slice(&*self.out);
+        let runs = [run.unwrap_or_default(), beside, &out[written]].map(Lines::of);
+        Some(Ahead::new(input, runs, times))
     }
 
     #[inline(always)]

@@ -32,7 +32,7 @@ use core::marker::PhantomData;
 use super::{Isa, Tier};
 use crate::pack::{Line, PANEL, QUAD};
 
-pub(crate) use fetch::fetch;
+pub(crate) use fetch::{Lines, Next};
 pub(crate) use floats::FloatTile;
 use product::Plan;
 pub(crate) use product::Product;
@@ -154,7 +154,8 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Rows that are `step` bytes apart; the `i`-th of the products of each begins `offsets[i]` bytes after it.
+    /// Rows that are `step` bytes apart; the `i`-th of the products of each begins `offsets[i]` bytes after it. Results are
+    /// made beside products of at least `beside` steps.
     ///
     /// # Panics
     /// If not even a tile at the beginning lies within the bytes.
@@ -163,6 +164,7 @@ impl<'a> Source<'a> {
         bytes: &'a [u8],
         step: usize,
         offsets: &'a [usize],
+        beside: usize,
     ) -> Source<'a> {
         let (height, quads) = (tiles.height, tiles.quads);
         let farthest = offsets.iter().max().copied();
@@ -182,7 +184,7 @@ impl<'a> Source<'a> {
             height,
             quads,
             end: room.map_or(0, |room| room + 1),
-            plan: Plan::new(offsets.len()),
+            plan: Plan::new(offsets.len(), beside),
         }
     }
 }
@@ -272,7 +274,7 @@ impl Tiles {
         starts: &[usize],
         lines: &[Line],
         panels: usize,
-        next: &[Line],
+        next: Lines,
     ) {
         self.check(source, starts, lines, panels);
         let depth = source.offsets.len() * self.quads;
@@ -286,7 +288,7 @@ impl Tiles {
             b: lines.as_ptr().cast(),
             panel: depth * size_of::<Line>(),
             advance: self.quads * size_of::<Line>(),
-            next: next.as_ptr().cast(),
+            next: next.first(),
         };
         // SAFETY: the configuration proves the instructions. `Source::new` asserted that a tile which begins
         // below its end is within its bytes with all its products, and the starts do. There are offsets for
@@ -326,7 +328,7 @@ impl Tiles {
                     "tdpbusd tmm2, tmm5, tmm6";
                     "/* {panel} {next} */"
                 ),
-                (_, _) if next.is_empty() => product!(args;
+                (_, _) if next.count() == 0 => product!(args;
                     "tilezero tmm0"
                     "tilezero tmm1"
                     "tilezero tmm2"

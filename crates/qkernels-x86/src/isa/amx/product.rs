@@ -9,8 +9,8 @@ use core::arch::asm;
 use core::marker::PhantomData;
 use core::mem::offset_of;
 
-use super::fetch::fetch_lines;
-use super::{FETCHED, SIDE, Source, TILE, Tiles};
+use super::fetch::{Lines, Next};
+use super::{SIDE, Source, TILE, Tiles};
 use crate::pack::Line;
 
 /// Products of a step: two tiles by two panels.
@@ -22,15 +22,21 @@ const PAIRS: usize = SIDE * TILE / 2;
 /// How a product is cut.
 #[derive(Clone, Copy)]
 pub(super) struct Plan {
-    /// Products of a part: up to three, or whole steps.
+    /// Products of a part: none, if all are done at once, up to three, or whole steps.
     part: usize,
     /// Rows of results that are made beside a part; even.
     rows: usize,
 }
 
 impl Plan {
-    /// For products of so many steps: as many parts as there are pairs of rows, or fewer.
-    pub(super) fn new(steps: usize) -> Plan {
+    /// For products of so many steps: as many parts as there are pairs of rows, or fewer; a single one below `least` steps.
+    pub(super) fn new(steps: usize, least: usize) -> Plan {
+        if steps < least {
+            return Plan {
+                part: 0,
+                rows: SIDE * TILE,
+            };
+        }
         let products = SQUARE * steps.max(1);
         let part = products.div_ceil(PAIRS);
         Plan {
@@ -66,8 +72,9 @@ pub(crate) struct Product<'a> {
     part: usize,
     /// Rows of results that are made beside a part; even.
     rows: usize,
-    /// Lines that are fetched beside it for later.
-    next: &'a [Line],
+    /// Lines that are fetched beside it for later, and how many with each part.
+    next: Lines,
+    each: usize,
     /// The memory of all pointers, and the configuration of tiles.
     borrowed: PhantomData<&'a [u8]>,
 }
@@ -80,7 +87,7 @@ macro_rules! product {
 }
 
 impl<'a> Product<'a> {
-    /// Begins what [`Tiles::multiply`] does at once, if these are two tiles by two panels, and answers whether they are.
+    /// Begins what [`Tiles::multiply`] does, and does it at once where that is as good. Lines of `next` are fetched meanwhile.
     ///
     /// It is written where it stays: a copy by vectors of fields that were just written would wait for all stores before
     /// them, and those of results are on their way to a far cache.
@@ -95,13 +102,19 @@ impl<'a> Product<'a> {
         starts: &[usize],
         lines: &'a [Line],
         panels: usize,
-        next: &'a [Line],
-    ) -> bool {
-        let steps = source.offsets.len();
-        // Whole steps one after the other fetch as they multiply.
-        let fetches_at_once = source.plan.part >= SQUARE && !next.is_empty();
-        if (starts.len(), panels) != (SIDE, SIDE) || fetches_at_once {
-            return false;
+        next: Next,
+    ) {
+        let Plan { part, rows } = source.plan;
+        let square = (starts.len(), panels) == (SIDE, SIDE);
+        // Whole steps one after the other fetch weights as they multiply.
+        let fetches = part >= SQUARE && next.weights().count() > 0;
+        if part == 0 || !square || fetches {
+            tiles.multiply(source, starts, lines, panels, next.weights());
+            (self.left, self.done) = (0, 0);
+            // Where results take long anyway, parts of them gain nothing.
+            next.rows().fetch();
+            self.rows = SIDE * TILE;
+            return self.fetch(Lines::NONE);
         }
         tiles.check(source, starts, lines, panels);
         // SAFETY: the configuration proves the instructions.
@@ -114,6 +127,7 @@ impl<'a> Product<'a> {
                 options(nostack, nomem)
             );
         }
+        let steps = source.offsets.len();
         let base = source.bytes.as_ptr();
         self.a = [base.wrapping_add(starts[0]), base.wrapping_add(starts[1])];
         self.step = source.step;
@@ -123,9 +137,8 @@ impl<'a> Product<'a> {
         self.advance = tiles.quads * size_of::<Line>();
         self.left = steps;
         self.done = 0;
-        (self.part, self.rows) = (source.plan.part, source.plan.rows);
-        self.next = next;
-        true
+        (self.part, self.rows) = (part, rows);
+        self.fetch(next.all());
     }
 
     /// A product of which nothing is left.
@@ -140,9 +153,17 @@ impl<'a> Product<'a> {
         done: 0,
         part: 0,
         rows: SIDE * TILE,
-        next: &[],
+        next: Lines::NONE,
+        each: 0,
         borrowed: PhantomData,
     };
+
+    /// Spreads lines over the rows of results.
+    #[inline(always)]
+    fn fetch(&mut self, lines: Lines) {
+        self.next = lines;
+        self.each = lines.count().div_ceil(SIDE * TILE / self.rows);
+    }
 
     /// Rows of results to be made after each [`go_on`](Self::go_on): an even number.
     #[inline(always)]
@@ -153,12 +174,8 @@ impl<'a> Product<'a> {
     /// The next part of it, if something is left.
     #[inline(always)]
     pub(super) fn go_on(&mut self) {
-        if !self.next.is_empty() {
-            let (now, later) = self
-                .next
-                .split_at(self.next.len().min(self.part * (FETCHED / SQUARE)));
-            fetch_lines(now);
-            self.next = later;
+        if self.next.count() > 0 {
+            self.next.take(self.each).fetch();
         }
         if self.part >= SQUARE {
             return self.whole(self.part / SQUARE);
