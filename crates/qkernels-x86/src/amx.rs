@@ -15,6 +15,7 @@
 mod ahead;
 mod geometry;
 mod place;
+mod results;
 
 use core::cell::RefCell;
 use core::ops::Range;
@@ -23,9 +24,7 @@ use crate::context::Context;
 use crate::driver::{Job, Part, by_columns};
 use crate::finish::Finish;
 use crate::isa::Isa;
-use crate::isa::amx::{
-    Amx, FETCHED, Lines, Next, Product, SIDE, Source, Stored, Sums, TILE, Tiles,
-};
+use crate::isa::amx::{Amx, FETCHED, Lines, Next, Product, SIDE, Source, TILE, Tiles};
 use crate::pack::{Dense, Line, PANEL, QUAD};
 use crate::padded::{with_band, with_padding};
 use crate::plan::{self, balanced};
@@ -33,7 +32,8 @@ use crate::shape::ConvShape;
 
 use ahead::Ahead;
 pub(crate) use geometry::Geometry;
-use place::{Pair, Placement};
+use place::Placement;
+use results::{Block, Results};
 
 /// Pairs of panels that pass by together: their results are whole lines of the cache.
 const WIDE: usize = 2;
@@ -254,27 +254,17 @@ fn multiply<F: Finish>(
     let pairs = placement.pairs();
     let height = placement.height();
     let block = block_pairs(dense, geometry.rows[1], height, part.panels.len());
-    let first_run = pairs.first().and_then(|pair| placement.runs(pair).first());
-    let mut results = Results {
-        tiles,
-        job,
-        placement,
-        first_row: first_run.map_or(0, |run| run.row),
-        out: part.out,
-        stride: part.stride,
-    };
     // Whether rows are read once, and far away; copies with padding are near anyway.
     let once = dense.groups == 1 && dense.segments == 1;
-    let written = size_of_val::<[F::Out]>(results.out);
+    let written = size_of_val::<[F::Out]>(part.out);
     let far = if job.finish.reads_output() {
         x.len() + written >= FAR_BYTES
     } else {
         written >= FAR_OUTPUT
     };
-    let far = far && once && part.panels.len() == dense.panels();
-    let mut sums = Sums::zero();
-    // The sums whose results are made while the next ones are under way.
-    let mut waiting: Option<Block> = None;
+    let panels = part.panels.clone();
+    let far = far && once && panels.len() == dense.panels();
+    let mut results = Results::new(tiles, job, placement, part);
     for group in 0..dense.groups {
         offsets.clear();
         for segment in &geometry.segments {
@@ -285,7 +275,7 @@ fn multiply<F: Finish>(
         let lines_beside = offsets.len() * FETCHED;
         let source = Source::new(tiles, x, geometry.rows[1], offsets, F::BESIDE);
         let mut product = Product::DONE;
-        let count = part.panels.len().div_ceil(SIDE);
+        let count = panels.len().div_ceil(SIDE);
         let mut blocks = pairs.chunks(block).enumerate().peekable();
         while let Some((index, block)) = blocks.next() {
             let times = block.len() * count;
@@ -294,132 +284,46 @@ fn multiply<F: Finish>(
                 _ => None,
             };
             for first in (0..count).step_by(WIDE) {
-                let neighbours = || balanced(part.panels.len(), SIDE).skip(first).take(WIDE);
+                let neighbours = || balanced(panels.len(), SIDE).skip(first).take(WIDE);
                 for (number, pair) in block.iter().enumerate() {
                     for neighbours in neighbours() {
-                        let panels = neighbours.len();
-                        let panel = part.panels.start + neighbours.start;
-                        let lines = dense.lines(group, panel, panels);
-                        let rows = ahead.as_mut().map_or(Lines::NONE, Ahead::step);
-                        let next = if index == 0 {
-                            rows.fetch();
-                            let later = panel + WIDE * panels;
-                            Next::Weights(fetched(
-                                dense,
-                                group,
-                                later..later + panels,
-                                part.panels.end,
-                                [number, lines_beside],
-                            ))
-                        } else {
-                            Next::Rows(rows)
-                        };
                         let made = Block {
                             pair,
                             group,
-                            panel,
-                            panels,
+                            panel: panels.start + neighbours.start,
+                            panels: neighbours.len(),
                             column: neighbours.start * PANEL,
                         };
-                        product.begin(tiles, &source, pair.starts(), lines, panels, next);
-                        if let Some(block) = waiting.replace(made) {
-                            results.write(&sums, block, &mut product);
-                        }
-                        product.finish();
-                        tiles.store(&mut sums);
+                        let rows = ahead.as_mut().map_or(Lines::NONE, Ahead::step);
+                        let next = if index == 0 {
+                            rows.fetch();
+                            let place = [number, lines_beside];
+                            Next::Weights(weights_ahead(dense, &made, panels.end, place))
+                        } else {
+                            Next::Rows(rows)
+                        };
+                        let lines = dense.lines(group, made.panel, made.panels);
+                        product.begin(tiles, &source, pair.starts(), lines, made.panels, next);
+                        results.make(made, &mut product);
                     }
                 }
             }
         }
     }
-    if let Some(block) = waiting {
-        let mut done = Product::DONE;
-        results.write(&sums, block, &mut done);
-    }
+    results.finish();
 }
 
-/// The `count` lines of `panels` that are fetched beside product `number` of the first block, until whose end weights come
-/// from far away.
+/// The `count` lines that are fetched beside product `number` of the first block, until whose end weights come from far
+/// away: of the panels that follow when the neighbours of `block` are done, if those are not beyond the `end`.
 #[inline(always)]
-fn fetched(
-    dense: &Dense,
-    group: usize,
-    panels: Range<usize>,
-    end: usize,
-    [number, count]: [usize; 2],
-) -> Lines {
-    if panels.end > end {
+fn weights_ahead(dense: &Dense, block: &Block, end: usize, [number, count]: [usize; 2]) -> Lines {
+    let panel = block.panel + WIDE * block.panels;
+    if panel + block.panels > end {
         return Lines::NONE;
     }
-    let lines = dense.lines(group, panels.start, panels.len());
+    let lines = dense.lines(block.group, panel, block.panels);
     let lines = &lines[(number * count).min(lines.len())..];
     Lines::weights(&lines[..count.min(lines.len())])
-}
-
-/// Sums whose results have not been made.
-struct Block<'a> {
-    pair: &'a Pair,
-    group: usize,
-    panel: usize,
-    panels: usize,
-    /// The first column within the group's part of the output.
-    column: usize,
-}
-
-/// Where results go.
-struct Results<'a, F: Finish> {
-    tiles: &'a Tiles,
-    job: Job<'a, F>,
-    placement: &'a Placement,
-    /// The row at which `out` begins.
-    first_row: usize,
-    out: &'a mut [F::Out],
-    stride: usize,
-}
-
-impl<F: Finish> Results<'_, F> {
-    /// What the pairs of the `next` block read and write, to be fetched in `times` steps.
-    fn ahead<'s>(
-        &self,
-        source: &'s Source<'s>,
-        finish: &'s F,
-        next: &'s [Pair],
-        times: usize,
-    ) -> Option<Ahead<impl Iterator<Item = &'s [u8]> + Clone + use<'s, F>>> {
-        let placement = self.placement;
-        let (first, last) = (placement.runs(next.first()?), placement.runs(next.last()?));
-        let (first, last) = (first.first()?.row, last.last()?);
-        let rows = first..last.row + last.count;
-        let channels = self.job.dense.channels;
-        let ends = [
-            next.first()?.starts().first()?,
-            next.last()?.starts().last()?,
-        ];
-        let run = source.run(*ends[0], *ends[1], channels);
-        let apart = if run.is_some() { &[] } else { next };
-        let starts = apart.iter().flat_map(Pair::starts);
-        let input = starts.flat_map(move |&start| source.rows(start, channels));
-        let size = self.stride * size_of::<F::Out>();
-        let written = (rows.start - self.first_row) * size..(rows.end - self.first_row) * size;
-        let first = self.job.first_row;
-        let beside = finish.beside(first + rows.start..first + rows.end);
-        let out: &[u8] = bytemuck::cast_slice(&*self.out);
-        let runs = [run.unwrap_or_default(), beside, &out[written]].map(Lines::of);
-        Some(Ahead::new(input, runs, times))
-    }
-
-    #[inline(always)]
-    fn write(&mut self, sums: &Sums, block: Block, beside: &mut Product) {
-        let (group, panel, panels) = (block.group, block.panel, block.panels);
-        let column = group * self.job.dense.columns + block.column;
-        for run in self.placement.runs(block.pair) {
-            let at = (run.row - self.first_row) * self.stride + column;
-            let place = (self.job).place(group, panel, panels, run.row, run.count);
-            let finish = self.job.finish;
-            let stored = Stored::new(self.tiles, sums, run.first, run.count, beside);
-            finish.stored(place, stored, &mut self.out[at..], self.stride);
-        }
-    }
 }
 
 /// Pairs of tiles of a block, for rows `step` bytes apart.
