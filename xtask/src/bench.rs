@@ -23,7 +23,7 @@ pub struct Options {
     /// Threads [default: 1].
     #[arg(long)]
     threads: Option<u16>,
-    /// Seconds for each case and variant [default: 0.5]; at least three calls are timed.
+    /// Seconds for each case and variant, in turns of which the fastest counts [default: 2]; at least three calls are timed.
     #[arg(long)]
     seconds: Option<f64>,
     /// Write the rows into this file as JSON instead of printing a table.

@@ -38,9 +38,9 @@ struct Args {
     /// Threads.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: u16,
-    /// Seconds for each case and variant; at least three calls are timed whatever they take. Short, since a shared machine
-    /// changes its speed within seconds, and a median across such a change is of neither speed.
-    #[arg(long, default_value_t = 0.5, value_parser = measure::seconds)]
+    /// Seconds for each case and variant, in turns of a fifth of a second of which the fastest counts; at least three calls
+    /// are timed whatever they take.
+    #[arg(long, default_value_t = 2.0, value_parser = measure::seconds)]
     seconds: f64,
     /// Write the rows into this file instead of printing a table.
     #[arg(long, value_name = "FILE", conflicts_with = "layers")]
