@@ -128,11 +128,7 @@ pub const KERNELS: &[Kernel] = &[
     kernel("isa::avx512vnni::multiply::<#, 4>", 1..=6, VPDPBUSD_ZMM, 4),
     // AVX-VNNI, two products for each row and panel.
     kernel("isa::avxvnni::multiply::<#, 1>", 1..=6, VPDPBUSD_YMM, 2),
-    kernel("isa::avxvnni::multiply::<#, 2>", 1..=2, VPDPBUSD_YMM, 4),
-    Kernel {
-        excuse: Some("two of the twelve sums find no register"),
-        ..kernel("isa::avxvnni::multiply::<#, 2>", 3..=3, VPDPBUSD_YMM, 4)
-    },
+    kernel("isa::avxvnni::multiply::<#, 2>", 1..=3, VPDPBUSD_YMM, 4),
     kernel("isa::avxvnni::multiply::<#, 3>", 1..=1, VPDPBUSD_YMM, 6),
     kernel("isa::avxvnni::multiply::<#, 4>", 1..=1, VPDPBUSD_YMM, 8),
     // AVX2: pairs that fit 16 bits, bytes split on the fly, operands widened beforehand.

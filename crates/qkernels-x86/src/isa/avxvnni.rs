@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use core::arch::x86_64::*;
+use core::sync::atomic::{Ordering, compiler_fence};
 
 use super::tile::{Output, Tile};
 use super::{Isa, Tier, ymm};
@@ -61,6 +62,9 @@ unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, firs
             // segment is readable for `quads` times four bytes from the offset on.
             unsafe {
                 for (n, acc) in acc.iter_mut().enumerate() {
+                    // Activations are broadcast for each panel anew: kept for all of them, sums would have to leave the
+                    // registers.
+                    compiler_fence(Ordering::SeqCst);
                     let line = weights.add(n * panel_stride);
                     let w = [_mm256_load_si256(line), _mm256_load_si256(line.add(1))];
                     for (row, acc) in rows.iter().zip(acc) {
