@@ -64,7 +64,7 @@ mod tests {
                 let lines: usize = runs.iter().map(Lines::count).sum();
                 let mut ahead = Ahead::new(rows, runs, times);
                 let waiting: usize = (0..times).map(|_| ahead.step().count()).sum();
-                assert!(waiting <= lines && (times == 1 || waiting >= lines.min(1)));
+                assert!((1..=lines).contains(&waiting), "{times} steps");
                 let left = ahead.runs.map(|run| run.count());
                 assert_eq!((ahead.rows.count(), left), (0, [0; 3]), "{times} steps");
             }
