@@ -38,7 +38,7 @@ struct Args {
     /// Threads.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: u16,
-    /// Seconds for each case and variant, in turns of a fifth of a second of which the fastest counts; at least three calls
+    /// Seconds for each case and variant, in turns of a tenth of a second of which the fastest counts; at least three calls
     /// are timed whatever they take.
     #[arg(long, default_value_t = 2.0, value_parser = measure::seconds)]
     seconds: f64,

@@ -19,7 +19,7 @@ use crate::report::Row;
 const LEAST_CALLS: usize = 3;
 
 /// Seconds of a turn.
-const TURN: f64 = 0.2;
+const TURN: f64 = 0.1;
 
 /// How long the peak is measured.
 const PEAK_BUDGET: Duration = Duration::from_millis(200);
