@@ -77,7 +77,7 @@ impl Drop for Session {
 /// The times of the calls of one measurement.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timing {
-    /// The median of a turn, in seconds.
+    /// The median of the fastest turn, in seconds.
     pub median: f64,
     /// The least, in seconds.
     pub min: f64,
@@ -93,7 +93,7 @@ impl Timing {
         }
     }
 
-    /// The lesser median and the least time of two turns.
+    /// The least of both turns: their lesser median and their least time.
     fn faster(self, other: Timing) -> Timing {
         Timing {
             median: self.median.min(other.median),

@@ -111,7 +111,7 @@ impl<'a> Product<'a> {
         if part == 0 || !square || fetches {
             tiles.multiply(source, starts, lines, panels, next.weights());
             (self.left, self.done) = (0, 0);
-            // Where results take long anyway, parts of them gain nothing.
+            // Nothing is gained by spreading these over results that take long anyway.
             next.rows().fetch();
             self.rows = SIDE * TILE;
             return self.fetch(Lines::NONE);
