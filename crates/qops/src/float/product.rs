@@ -1,6 +1,6 @@
 //! Matrix products: the one place that calls the `f32` kernel.
 
-use qkernels_x86::sgemm;
+use qkernels_x86::{Context, sgemm};
 use qtensor_core::Tensor;
 use qtensor_core::buffer::Buffer;
 
@@ -52,15 +52,14 @@ pub(super) fn product(
         return Ok(());
     }
     let small = m.saturating_mul(n).saturating_mul(k) < parallel::SERIAL_BELOW;
-    let threads = if parallel && !small {
-        parallel::threads()
-    } else {
-        1
-    };
+    let mut context = Context::new()?;
+    if small || !parallel {
+        context.threads = 1;
+    }
     let kernel = |c: &mut [f32], accumulate: bool| {
         let (a_strides, b_strides) = ((a.row, a.col), (b.row, b.col));
         sgemm(
-            threads, m, n, k, a.data, a_strides, b.data, b_strides, c, accumulate,
+            &context, m, n, k, a.data, a_strides, b.data, b_strides, c, accumulate,
         )
     };
     if stride == n {

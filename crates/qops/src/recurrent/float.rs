@@ -1,6 +1,6 @@
 //! Recurrent weights in `f32`.
 
-use qkernels_x86::sgemm;
+use qkernels_x86::{Context, Isa, sgemm};
 use qtensor_core::Tensor;
 
 use super::{Gates, OPERATION, Scratch, exactly};
@@ -90,7 +90,7 @@ impl Gates for FloatGates {
         let weights = self.hidden.as_slice().unwrap_or_default();
         // The product of a step is too small for a fork.
         sgemm(
-            1,
+            &Context::with(Isa::active()?, 1),
             rows,
             n,
             k,
