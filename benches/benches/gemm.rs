@@ -109,7 +109,10 @@ impl Case {
         let x: Vec<f32> = self.x[..m * k].iter().map(|&byte| real(byte)).collect();
         let w = self.model.float_weight();
         let mut sums = vec![0.0; m * n];
-        let context = Context::with(Isa::active().expect("the variable names an instruction set"), 1);
+        let context = Context::with(
+            Isa::active().expect("the variable names an instruction set"),
+            1,
+        );
         let call = |x: &[f32], sums: &mut [f32]| {
             sgemm(&context, m, n, k, x, (k, 1), &w, (1, k), sums, false).expect("the buffers fit");
         };

@@ -19,6 +19,8 @@ use crate::finish::{Finish, Place, Resume};
 use crate::isa::Tier;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::avx512vnni::add::Sum;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::tile::Addition;
 use crate::isa::tile::{Epilogue, Output};
 use crate::isa::{Isa, Work};
 use crate::map::Binary;
@@ -114,7 +116,7 @@ pub fn conv_add(
         #[cfg(target_arch = "x86_64")]
         sum: Sum {
             shortcut: match ctx.isa.tier() {
-                Tier::Amx => requant.shortcut().of(ctx.isa, formula),
+                Tier::Avx512Vnni | Tier::Amx => requant.shortcut().of(ctx.isa, formula),
                 _ => None,
             },
             ..formula.into()
@@ -209,6 +211,23 @@ impl Finish for Added<'_> {
         compute: impl FnOnce(Epilogue),
     ) {
         let (start, start_stride) = self.begin(place, resume);
+        #[cfg(target_arch = "x86_64")]
+        if self.isa.tier() >= Tier::Avx512Vnni && self.sum.converts() {
+            return compute(Epilogue {
+                start,
+                start_stride,
+                output: Output::Added(Addition {
+                    multipliers: &self.requant.multipliers()[place.column..],
+                    range: self.requant.range(),
+                    sum: &self.sum,
+                    other: self.others(place),
+                    width: self.width,
+                    out,
+                }),
+                stride,
+                columns: place.columns,
+            });
+        }
         let mut results = [0; TILE_BYTES];
         compute(Epilogue {
             start,

@@ -8,13 +8,16 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod add;
+mod finish;
 
 use core::arch::x86_64::*;
 
+use self::finish::{added, bytes, each_row, factors, store};
 use super::tile::{Output, Tile};
 use super::{Isa, Tier, Work, ymm};
 use crate::pack::{PANEL, QUAD};
 use crate::plan::balanced;
+use crate::shortcut::Shortcut;
 
 /// Rows summed at a time with 1, 2, 3 and 4 panels.
 pub(super) const TILE_ROWS: [usize; 4] = [8, 8, 8, 6];
@@ -77,17 +80,6 @@ unsafe fn by_height<const PANELS: usize>(tile: &mut Tile, first: usize, height: 
     }
 }
 
-/// Repeats a statement for every row below `$rows`, spelled out: a loop that the compiler leaves rolled
-/// would index the accumulators and so force them into memory.
-macro_rules! each_row {
-    ($rows:ident, |$m:ident| $body:block) => {
-        each_row!(@ $rows, $m, $body, 0 1 2 3 4 5 6 7)
-    };
-    (@ $rows:ident, $m:ident, $body:block, $($row:literal)*) => {
-        $( if $row < $rows { const $m: usize = $row; $body } )*
-    };
-}
-
 /// # Safety
 /// Needs AVX-512 F, BW, VL and VNNI, a tile that passed [`Tile::check`], `PANELS` equal to its panels and
 /// `first + ROWS` up to its height.
@@ -132,53 +124,50 @@ unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, firs
     }
 
     let epilogue = &mut tile.epilogue;
-    let (multipliers, range, out) = match &mut epilogue.output {
+    let (stride, columns) = (epilogue.stride, epilogue.columns);
+    let whole = columns == PANELS * PANEL;
+    match &mut epilogue.output {
         Output::Bytes {
             multipliers,
             range,
             out,
-        } => (multipliers.as_ptr(), *range, out.as_mut_ptr()),
+        } => {
+            let out = out.as_mut_ptr().wrapping_add(first * stride);
+            let factors = factors!(PANELS, multipliers);
+            if whole && are_small(factors) {
+                bytes!(
+                    acc, ROWS, PANELS, true, factors, range, columns, stride, out
+                );
+            } else {
+                bytes!(
+                    acc, ROWS, PANELS, false, factors, range, columns, stride, out
+                );
+            }
+        }
+        Output::Added(added) if whole && added.sum.shortcut.is_some() => {
+            added!(acc, ROWS, PANELS, true, added, first, columns, stride);
+        }
+        Output::Added(added) => added!(acc, ROWS, PANELS, false, added, first, columns, stride),
         Output::Sums(out) => {
-            let out = out.as_mut_ptr();
+            let out = out.as_mut_ptr().wrapping_add(first * stride);
             each_row!(ROWS, |M| {
                 for (n, acc) in acc[M % ROWS].into_iter().enumerate() {
+                    let out = out.wrapping_add(M * stride + n * PANEL);
                     // SAFETY: `check` asserted room for all columns of the panels in each row.
-                    unsafe {
-                        let out = out.add((first + M) * epilogue.stride + n * PANEL);
-                        _mm512_storeu_si512(out.cast(), acc);
-                    }
+                    unsafe { _mm512_storeu_si512(out.cast(), acc) };
                 }
             });
-            return;
         }
-    };
-    let (lo, hi) = range.float_bounds();
-    let (lo, hi) = (_mm512_set1_ps(lo), _mm512_set1_ps(hi));
-    let zero_point = _mm512_set1_epi32(range.zero_point);
-    // Packing works within 128-bit lanes: dword `4 * lane + panel` holds columns of that panel.
-    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    let columns = u64::MAX >> (64 - epilogue.columns);
-    let mut factors = [_mm512_setzero_ps(); PANELS];
-    for (n, factor) in factors.iter_mut().enumerate() {
-        // SAFETY: `check` asserted sixteen multipliers for every panel.
-        *factor = unsafe { _mm512_loadu_ps(multipliers.add(n * PANEL)) };
     }
-    each_row!(ROWS, |M| {
-        let mut words = [zero; 4];
-        for n in 0..PANELS {
-            let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[M % ROWS][n]), factors[n]);
-            let bounded = _mm512_max_ps(_mm512_min_ps(scaled, hi), lo);
-            words[n] = _mm512_add_epi32(_mm512_cvtps_epi32(bounded), zero_point);
-        }
-        // The bounds leave 0..=255, so no pack saturates.
-        let low = _mm512_packs_epi32(words[0], words[1]);
-        let high = _mm512_packs_epi32(words[2], words[3]);
-        let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
-        // SAFETY: `check` asserted `columns` writable bytes in each of the tile's rows, and the mask
-        // selects no others.
-        unsafe {
-            let out = out.add((first + M) * epilogue.stride);
-            _mm512_mask_storeu_epi8(out.cast(), columns, bytes);
-        }
-    });
+}
+
+/// Whether all are less than 1 in magnitude, so that their products with an `i32` are others.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn are_small<const PANELS: usize>(factors: [__m512; PANELS]) -> bool {
+    let mut greatest = _mm512_setzero_ps();
+    for factors in factors {
+        greatest = _mm512_max_ps(greatest, _mm512_abs_ps(factors));
+    }
+    _mm512_cmp_ps_mask::<_CMP_LT_OQ>(greatest, _mm512_set1_ps(1.0)) == u16::MAX
 }

@@ -57,6 +57,8 @@ pub(crate) fn finish(acc: &[i32; PANEL], epilogue: &mut Epilogue, row: usize, fi
     let start = row * epilogue.stride + first;
     match &mut epilogue.output {
         Output::Sums(out) => out[start..start + PANEL].copy_from_slice(acc),
+        #[cfg(target_arch = "x86_64")]
+        Output::Added(_) => unreachable!("only tiles of AVX-512 add"),
         Output::Bytes {
             multipliers,
             range,

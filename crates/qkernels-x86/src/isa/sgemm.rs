@@ -180,8 +180,25 @@ macro_rules! product_with {
                 // SAFETY: the caller's matrices are passed on as they are.
                 return unsafe {
                     below(
-                        m, n, k, c, c_column, c_row, accumulate, a, a_column, a_row, b, b_column,
-                        b_row, alpha, beta, conj_c, conj_a, conj_b, parallelism,
+                        m,
+                        n,
+                        k,
+                        c,
+                        c_column,
+                        c_row,
+                        accumulate,
+                        a,
+                        a_column,
+                        a_row,
+                        b,
+                        b_column,
+                        b_row,
+                        alpha,
+                        beta,
+                        conj_c,
+                        conj_a,
+                        conj_b,
+                        parallelism,
                     )
                 };
             };
@@ -256,7 +273,18 @@ mod tests {
                 let mut plain = vec![f32::NAN; m * n];
                 sgemm(&context, m, n, k, &a, (k, 1), &b, (n, 1), &mut plain, false)?;
                 let mut swapped = vec![1.0; m * n];
-                sgemm(&context, m, n, k, &a, (1, m), &b, (1, k), &mut swapped, true)?;
+                sgemm(
+                    &context,
+                    m,
+                    n,
+                    k,
+                    &a,
+                    (1, m),
+                    &b,
+                    (1, k),
+                    &mut swapped,
+                    true,
+                )?;
                 for i in 0..m {
                     for j in 0..n {
                         // Small integers, so every sum is exact in any order.

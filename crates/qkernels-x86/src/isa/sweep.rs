@@ -136,6 +136,7 @@ impl Sweep<'_> {
                 assert!((0..=255).contains(zero_point), "results must be bytes");
                 out.len()
             }
+            Output::Added(_) => unreachable!("only tiles of AVX-512 add"),
             Output::Sums(out) => out.len(),
         };
         let last = block.first_channel(self.blocks.end - 1, self.channels);

@@ -7,6 +7,8 @@
 
 use qtensor_core::requant::OutputRange;
 
+#[cfg(target_arch = "x86_64")]
+use super::avx512vnni::add::Sum;
 use super::rows::RowTable;
 use crate::pack::{Line, PANEL, QUAD};
 
@@ -35,8 +37,28 @@ pub(crate) enum Output<'a> {
         /// Their place.
         out: &'a mut [u8],
     },
+    /// Requantized bytes to which others are added before they are stored, which only the tiles of AVX-512 do.
+    #[cfg(target_arch = "x86_64")]
+    Added(Addition<'a>),
     /// The sums themselves; all columns of the panels are written.
     Sums(&'a mut [i32]),
+}
+
+/// Results to which other activations are added.
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct Addition<'a> {
+    /// Multipliers, one per padded column.
+    pub(crate) multipliers: &'a [f32],
+    /// Clamp and zero point of the results alone.
+    pub(crate) range: OutputRange,
+    /// The addition.
+    pub(crate) sum: &'a Sum,
+    /// What is added, from the tile's first element on, unless it is what the output holds.
+    pub(crate) other: Option<&'a [u8]>,
+    /// Elements between its rows.
+    pub(crate) width: usize,
+    /// The place of the sums.
+    pub(crate) out: &'a mut [u8],
 }
 
 impl Epilogue<'_> {
@@ -63,18 +85,36 @@ impl Epilogue<'_> {
             height == 1 || self.stride >= self.columns,
             "output rows must not overlap"
         );
+        let bytes = |multipliers: &[f32], OutputRange { lo, hi, .. }: &OutputRange| {
+            assert!(
+                panels <= multipliers.len() / PANEL,
+                "every column needs a multiplier"
+            );
+            assert!(0 <= *lo && lo <= hi && *hi <= 255, "results must be bytes");
+        };
+        let rows_fit = |len: usize, stride: usize| {
+            let last = (height - 1).checked_mul(stride);
+            let room = len.checked_sub(self.columns);
+            last.is_some() && room.is_some() && last <= room
+        };
         let len = match &self.output {
             Output::Bytes {
                 multipliers,
-                range: OutputRange { lo, hi, .. },
+                range,
                 out,
             } => {
-                assert!(
-                    panels <= multipliers.len() / PANEL,
-                    "every column needs a multiplier"
-                );
-                assert!(0 <= *lo && lo <= hi && *hi <= 255, "results must be bytes");
+                bytes(multipliers, range);
                 out.len()
+            }
+            #[cfg(target_arch = "x86_64")]
+            Output::Added(added) => {
+                bytes(added.multipliers, &added.range);
+                added.sum.check();
+                assert!(
+                    (added.other).is_none_or(|other| rows_fit(other.len(), added.width)),
+                    "every result needs something to be added"
+                );
+                added.out.len()
             }
             Output::Sums(out) => {
                 assert!(
@@ -84,12 +124,7 @@ impl Epilogue<'_> {
                 out.len()
             }
         };
-        let last = (height - 1).checked_mul(self.stride);
-        let room = len.checked_sub(self.columns);
-        assert!(
-            last.is_some() && room.is_some() && last <= room,
-            "the output must hold every row"
-        );
+        assert!(rows_fit(len, self.stride), "the output must hold every row");
     }
 }
 

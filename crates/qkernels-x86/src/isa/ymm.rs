@@ -40,6 +40,7 @@ macro_rules! finish {
                     }
                 }
             }
+            Output::Added(_) => unreachable!("only tiles of AVX-512 add"),
             Output::Bytes {
                 multipliers,
                 range,

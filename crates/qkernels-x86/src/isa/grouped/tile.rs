@@ -258,6 +258,7 @@ unsafe fn deliver<D: Dots, const P: usize>(sums: [Sums<D>; P], sweep: &mut Sweep
                     from += PACKED;
                 }
             }
+            Output::Added(_) => unreachable!("only tiles of AVX-512 add"),
             Output::Sums(out) => {
                 let mut out = out.as_mut_ptr().add(place.offset);
                 for sums in sums {
