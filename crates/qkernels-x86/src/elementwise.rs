@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
-use crate::isa::avx512vnni::add::{self, Sum};
+use crate::isa::{add, avx512vnni::add::Sum};
 use crate::map::{Binary, Unary, binary, unary};
 
 /// Adds two activations of different scales.

@@ -6,6 +6,8 @@
 //! rely on nothing else.
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod add;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -5,6 +5,7 @@
 //! become 16-bit integers for `vpmaddwd`: many rows are widened into scratch memory first ([`wide`]),
 //! a few split the bytes of a line into even and odd ones on the fly, which reads weights only once.
 
+pub(super) mod add;
 pub(super) mod bytes;
 pub(super) mod wide;
 pub(super) mod winograd;

@@ -3,6 +3,8 @@
 //! Rows are summed four at a time, in two passes of eight columns: eight sums, two vectors of weights, a
 //! broadcast and the products fit sixteen registers.
 
+pub(super) mod add;
+
 use safe_arch::{
     add_i32_m128i, cast_to_m128_from_m128i, load_unaligned_m128i, m128, m128i,
     mul_i16_horizontal_add_m128i, set_splat_i32_m128i, shr_imm_i16_m128i, shuffle_abi_f32_all_m128,
