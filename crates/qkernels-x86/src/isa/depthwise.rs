@@ -7,6 +7,7 @@
 pub(super) mod avx2;
 mod avx512vnni;
 mod avxvnni;
+mod sse2;
 mod window;
 
 use super::sweep::{Block, Sweep, Sweeper};
@@ -63,7 +64,7 @@ impl Columns {
     /// The kernel with the widest vectors that the channels fill, or `None` if there is none.
     pub(crate) fn of(isa: Isa, channels: usize) -> Option<Columns> {
         let exists = |form: &Form| match form {
-            Form::Pairs => isa.tier() >= Tier::Avx2,
+            Form::Pairs => isa.tier() >= Tier::Sse2,
             Form::Quads => isa.tier() >= Tier::AvxVnni,
             Form::WideQuads => isa.tier() >= Tier::Avx512Vnni,
         };
@@ -85,6 +86,7 @@ impl Sweeper for Columns {
 
     fn sweep(self, mut sweep: Sweep) {
         match (self.form, self.isa.tier()) {
+            (Form::Pairs, Tier::Sse2) => sse2::sweep(&mut sweep),
             (Form::Pairs, _) => avx2::sweep(self.isa, &mut sweep),
             (Form::Quads, Tier::Avx512Vnni | Tier::Amx) => {
                 avx512vnni::narrow_sweep(self.isa, &mut sweep)
