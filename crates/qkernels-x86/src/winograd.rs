@@ -12,8 +12,6 @@
 //! them exactly. Sums may wrap on the way as long as `4 Y` fits, which [`fits`] checks. A tier with a dot
 //! product of bytes gains nothing, since that does twice the products of `vpmaddwd` at a time.
 
-pub(crate) mod transform;
-
 use core::cell::RefCell;
 use core::ops::Range;
 
@@ -29,7 +27,7 @@ use crate::shape::ConvShape;
 use crate::wide::grow;
 
 /// Positions of a transformed tile: 4×4.
-const POSITIONS: usize = 16;
+pub(crate) const POSITIONS: usize = 16;
 
 /// Channels that are transformed together; other numbers of channels are convolved directly.
 const CHANNELS: usize = 16;
@@ -83,7 +81,7 @@ impl Winograd {
                     let g = core::array::from_fn(|tap| {
                         i16::from(packed[tap * dense.quads() + c / 4].0[column * 4 + c % 4])
                     });
-                    for (position, u) in transform::weights(g).into_iter().enumerate() {
+                    for (position, u) in transformed(g).into_iter().enumerate() {
                         lines[position * channels / 2 + c / 2].0[column * 2 + c % 2] = u;
                     }
                 }
@@ -101,6 +99,16 @@ impl Winograd {
     fn panels(&self) -> usize {
         self.lines.len() / (POSITIONS * self.channels / 2)
     }
+}
+
+/// `(2 G) g (2 G)ᵀ` of 3×3 weights, with `2 G` = `[2 0 0; 1 1 1; 1 -1 1; 0 0 2]`.
+fn transformed(g: [i16; 9]) -> [i16; POSITIONS] {
+    let line = |[a, b, c]: [i16; 3]| [2 * a, a + b + c, a - b + c, 2 * c];
+    let rows: [[i16; 4]; 3] =
+        core::array::from_fn(|i| line([g[3 * i], g[3 * i + 1], g[3 * i + 2]]));
+    let columns: [[i16; 4]; 4] =
+        core::array::from_fn(|j| line([rows[0][j], rows[1][j], rows[2][j]]));
+    core::array::from_fn(|position| columns[position % 4][position / 4])
 }
 
 /// A convolution and what becomes of its sums.

@@ -145,8 +145,8 @@ pub const KERNELS: &[Kernel] = &[
         4,
     ),
     kernel("isa::avx2::wide::multiply::<#>", 1..=6, VPMADDWD_YMM, 2),
-    // SSE2, widened: two products for each row and pass, all heights in one function.
-    kernel("<isa::wide::Wide>::tile", 4..=4, PMADDWD_XMM, 2),
+    // SSE2, widened: two products for each row and pass.
+    kernel("isa::sse2::add_products::<#>", 1..=4, PMADDWD_XMM, 2),
     // Depthwise: eight channels a vector, four outputs at a time where the stride allows.
     kernel(
         "isa::avx*::vectorize::enter::<*depthwise::Band<*>>",
@@ -283,6 +283,24 @@ pub const KERNELS: &[Kernel] = &[
             5..=5,
             VPMADDWD_YMM,
             3,
+        )
+    },
+    Kernel {
+        excuse: Some(MANY),
+        ..kernel(
+            "isa::depthwise::sse2::enter::<#, 2, *>",
+            3..=3,
+            PMADDWD_XMM,
+            4,
+        )
+    },
+    Kernel {
+        excuse: Some(MANY),
+        ..kernel(
+            "isa::depthwise::sse2::enter::<#, 3, *>",
+            5..=5,
+            PMADDWD_XMM,
+            6,
         )
     },
     // Narrow groups: seven outputs, each of which takes the three taps of a row.

@@ -5,7 +5,6 @@ use super::rows::RowTable;
 use super::tile::Epilogue;
 use super::{Isa, Tier, avx2, sse2};
 use crate::pack::{Line, QUAD};
-use crate::winograd;
 
 /// A tier that multiplies widened operands.
 #[derive(Clone, Copy)]
@@ -76,7 +75,7 @@ impl Wide {
 }
 
 impl Wide {
-    /// Transforms sixteen pixels for [`winograd`]: position `p` of the channels goes to
+    /// Transforms sixteen pixels for [`winograd`](crate::winograd): position `p` of the channels goes to
     /// `out[p * position_stride..]`.
     pub(crate) fn winograd_input(
         self,
@@ -85,16 +84,16 @@ impl Wide {
         position_stride: usize,
     ) {
         if self.0.tier() == Tier::Sse2 {
-            winograd::transform::input(pixels, out, position_stride);
+            sse2::winograd::input(pixels, out, position_stride);
         } else {
             avx2::winograd::input(self.0, pixels, out, position_stride);
         }
     }
 
-    /// Makes outputs of the sums of [`winograd`]: four rows of one panel for each tile.
+    /// Makes outputs of the sums of [`winograd`](crate::winograd): four rows of one panel for each tile.
     pub(crate) fn winograd_output(self, sums: &[i32], mut epilogue: Epilogue) {
         if self.0.tier() == Tier::Sse2 {
-            winograd::transform::output(sums, &mut epilogue);
+            sse2::winograd::output(sums, &mut epilogue);
         } else {
             avx2::winograd::output(self.0, sums, &mut epilogue);
         }

@@ -7,12 +7,12 @@ fn weights_are_four_times_their_transform() {
     // G g Gᵀ of a matrix of ones is an outer product of (1, 3/2, 1/2, 1).
     let line = [2, 3, 1, 2];
     let want: [i16; 16] = core::array::from_fn(|i| line[i / 4] * line[i % 4]);
-    assert_eq!(transform::weights([1; 9]), want);
+    assert_eq!(transformed([1; 9]), want);
     let mut corner = [0; 9];
     corner[2] = -128;
-    let u = transform::weights(corner);
+    let u = transformed(corner);
     assert_eq!((u[0], u[3], u[15], u[5]), (0, -512, 0, -128));
-    let extreme = transform::weights([-128; 9]);
+    let extreme = transformed([-128; 9]);
     assert_eq!(extreme.iter().min(), Some(&-1152));
 }
 
