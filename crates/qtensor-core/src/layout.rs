@@ -18,11 +18,22 @@ pub enum MemoryFormat {
 }
 
 /// A shape, the stride of each dimension in elements, and the offset of the first element.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Layout {
     shape: Dims,
     strides: Dims,
     offset: usize,
+}
+
+impl Clone for Layout {
+    // Small tensors are cloned in much of the time of an operation; vectors of this kind would clone number by number.
+    fn clone(&self) -> Layout {
+        Layout {
+            shape: SmallVec::from_slice(&self.shape),
+            strides: SmallVec::from_slice(&self.strides),
+            offset: self.offset,
+        }
+    }
 }
 
 impl Layout {
@@ -32,18 +43,22 @@ impl Layout {
     /// [`Error::TooLarge`] if the element count overflows, [`Error::Rank`] for channels-last below rank 3.
     pub fn dense(shape: &[usize], format: MemoryFormat) -> Result<Layout> {
         checked_numel(shape)?;
-        let order: Dims = match format {
-            MemoryFormat::Contiguous => (0..shape.len()).collect(),
-            MemoryFormat::ChannelsLast => channels_last_order(shape)?,
+        let Some(order) = fastest_first(shape.len(), format) else {
+            return Err(Error::Rank {
+                operation: "channels-last layout",
+                expected: "at least 3".into(),
+                actual: shape.len(),
+                shape: shape.to_vec(),
+            });
         };
-        let mut strides: Dims = SmallVec::from_elem(1, shape.len());
+        let mut strides: Dims = SmallVec::from_slice(shape);
         let mut step = 1;
-        for &dim in order.iter().rev() {
+        for dim in order {
             strides[dim] = step;
             step *= shape[dim].max(1);
         }
         Ok(Layout {
-            shape: shape.into(),
+            shape: SmallVec::from_slice(shape),
             strides,
             offset: 0,
         })
@@ -76,18 +91,14 @@ impl Layout {
 
     /// True if the elements lie densely in memory in the order of `format`.
     pub fn is_dense_in(&self, format: MemoryFormat) -> bool {
-        let order: Dims = match format {
-            MemoryFormat::Contiguous => (0..self.rank()).collect(),
-            MemoryFormat::ChannelsLast => match channels_last_order(&self.shape) {
-                Ok(order) => order,
-                Err(_) => return false,
-            },
+        let Some(order) = fastest_first(self.rank(), format) else {
+            return false;
         };
         if self.numel() == 0 {
             return true;
         }
         let mut step = 1;
-        for &dim in order.iter().rev() {
+        for dim in order {
             if self.shape[dim] != 1 && self.strides[dim] != step {
                 return false;
             }
@@ -445,18 +456,15 @@ pub fn checked_lengths(operation: &'static str, shape: &[usize]) -> Result<usize
     Ok(numel)
 }
 
-/// Dimensions from slowest to fastest for channels-last: 0, 2, 3, …, 1.
-fn channels_last_order(shape: &[usize]) -> Result<Dims> {
-    if shape.len() < 3 {
-        return Err(Error::Rank {
-            operation: "channels-last layout",
-            expected: "at least 3".into(),
-            actual: shape.len(),
-            shape: shape.to_vec(),
-        });
-    }
-    Ok(std::iter::once(0)
-        .chain(2..shape.len())
-        .chain([1])
-        .collect())
+/// Dimensions from fastest to slowest: backwards, but dimension 1 before the others for channels-last, which needs three.
+fn fastest_first(rank: usize, format: MemoryFormat) -> Option<impl Iterator<Item = usize>> {
+    let channels_last = format == MemoryFormat::ChannelsLast;
+    (!channels_last || rank >= 3).then(|| {
+        (0..rank).map(move |place| match place {
+            _ if !channels_last => rank - 1 - place,
+            0 => 1,
+            _ if place == rank - 1 => 0,
+            _ => rank - place,
+        })
+    })
 }

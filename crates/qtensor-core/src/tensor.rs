@@ -381,12 +381,11 @@ impl<T: Element> Tensor<T> {
     /// # Errors
     /// [`Error::Rank`] for channels-last below rank 3.
     pub fn to_memory_format(&self, format: MemoryFormat) -> Result<Tensor<T>> {
+        if self.layout.is_dense_in(format) {
+            return Ok(self.clone());
+        }
         Layout::dense(self.shape(), format)?;
-        Ok(if self.layout.is_dense_in(format) {
-            self.clone()
-        } else {
-            self.copied(format)
-        })
+        Ok(self.copied(format))
     }
 
     /// A contiguous tensor of `f` of every element.

@@ -152,7 +152,10 @@ fn flipped(signed: &Tensor<i8>) -> Result<Tensor<u8>> {
 /// A tensor in a memory format, transposing in blocks where the present order is one of the two known.
 pub(crate) fn in_format<T: Element>(t: &Tensor<T>, format: MemoryFormat) -> Result<Tensor<T>> {
     let layout = t.layout();
-    if layout.is_dense_in(format) || layout.rank() < 3 || layout.numel() == 0 {
+    if layout.is_dense_in(format) {
+        return Ok(t.clone());
+    }
+    if layout.rank() < 3 || layout.numel() == 0 {
         return Ok(t.to_memory_format(format)?);
     }
     let other = match format {
