@@ -25,6 +25,13 @@ const PART_LINES: usize = 128;
 /// Rows that share a decision: those that are summed at a time.
 const GROUP: usize = 6;
 
+/// Groups of a block that are looked at first. Unless half of them fit, the others are not worth a look, which with short
+/// sums takes as long as a third of the products, nor tiles of six rows at a time.
+const SAMPLES: usize = 8;
+
+/// Bytes of an input after which the greatest of all ends the search.
+const LOOKED_AT: usize = 4 << 10;
+
 /// Bytes that are looked at together.
 const LANES: usize = 16;
 
@@ -37,6 +44,8 @@ pub(crate) struct Operands {
     sums: [Vec<i32>; 2],
     /// The greatest byte of each group of rows, or [`NEVER`].
     greatest: Vec<u16>,
+    /// Rows of a group.
+    group: usize,
 }
 
 /// More than any byte: pairs never fit, because the tier has no tiles for those that do.
@@ -47,15 +56,20 @@ pub(crate) fn worthwhile(isa: Isa, rows: usize) -> Option<Wide> {
     Wide::of(isa).filter(|wide| wide.adds_pairs() || rows >= wide.worthwhile_from())
 }
 
-/// Runs of rows whose pairs of products with weights of the given bound all fit 16 bits, or do not.
-fn runs(greatest: &[u16], bound: u16, rows: usize) -> impl Iterator<Item = (Range<usize>, bool)> {
+/// Runs of rows, of which there are so many in all and in a group, whose pairs of products with weights of the given bound all fit 16 bits, or do not.
+fn runs(
+    greatest: &[u16],
+    rows: [usize; 2],
+    bound: u16,
+) -> impl Iterator<Item = (Range<usize>, bool)> {
+    let [rows, rows_of_group] = rows;
     let mut group = 0;
     greatest
         .chunk_by(move |&a, &b| fits(a, bound) == fits(b, bound))
         .map(move |run| {
-            let first = group * GROUP;
+            let first = group * rows_of_group;
             group += run.len();
-            (first..rows.min(group * GROUP), fits(run[0], bound))
+            (first..rows.min(group * rows_of_group), fits(run[0], bound))
         })
 }
 
@@ -70,11 +84,8 @@ pub(crate) fn multiply<F: Finish>(
 ) {
     let dense = job.dense;
     let (offset, count) = (group * dense.channels, rows.rows());
-    let bounds = part
-        .panels
-        .clone()
-        .map(|panel| dense.pair_bound(group, panel));
-    let worst = bounds.max().unwrap_or(0);
+    let bounds = (part.panels.clone()).map(|panel| dense.pair_bound(group, panel));
+    let (worst, least) = (bounds.clone().max().unwrap_or(0), bounds.min().unwrap_or(0));
     // Where the whole input settles the question, or segments overlap or are short, so that looking at
     // each one takes long, no group of rows is looked at.
     let whole = if wide.adds_pairs() {
@@ -82,32 +93,41 @@ pub(crate) fn multiply<F: Finish>(
     } else {
         NEVER
     };
-    let settled = whole == NEVER || fits(whole, worst) || dense.row_run || dense.channels < LANES;
-    operands.greatest.clear();
-    for first in (0..count).step_by(GROUP) {
+    let look = |group: usize| {
+        let first = group * GROUP;
         let (len, tile) = (dense.channels, first..count.min(first + GROUP));
-        operands.greatest.push(if settled {
-            whole
-        } else {
-            u16::from(wide.isa().vectorize(Greatest {
-                rows,
-                tile,
-                offset,
-                len,
-            }))
-        });
+        u16::from(wide.isa().vectorize(Greatest {
+            rows,
+            tile,
+            offset,
+            len,
+        }))
+    };
+    let groups = count.div_ceil(GROUP);
+    let settled = whole == NEVER
+        || fits(whole, worst)
+        || dense.row_run
+        || dense.channels < LANES
+        || (0..groups)
+            .step_by(groups.div_ceil(SAMPLES))
+            .map(|group| if fits(look(group), least) { 1 } else { -1 })
+            .sum::<i32>()
+            < 0;
+    operands.greatest.clear();
+    if settled {
+        operands.greatest.push(whole);
+        operands.group = count;
+    } else {
+        operands.greatest.extend((0..groups).map(look));
+        operands.group = GROUP;
     }
+    let sizes = [count, operands.group];
     // An odd number of lines, so that neighbouring rows never fall into the same cache sets.
     let row_lines = (dense.depth() * QUAD).div_ceil(PER_LINE) | 1;
     let widens = wide.worthwhile_from() <= count;
     if widens {
-        let bounds = part
-            .panels
-            .clone()
-            .map(|panel| dense.pair_bound(group, panel));
-        let worst = bounds.max().unwrap_or(0);
         grow(&mut operands.rows, count * row_lines);
-        for (run, fit) in runs(&operands.greatest, worst, count) {
+        for (run, fit) in runs(&operands.greatest, sizes, worst) {
             if !fit {
                 let out = &mut operands.rows[run.start * row_lines..];
                 let bytes = [offset, dense.quads()];
@@ -119,7 +139,7 @@ pub(crate) fn multiply<F: Finish>(
         let column = (panel - part.panels.start) * PANEL;
         let bound = dense.pair_bound(group, panel);
         let mut left = false;
-        for (run, pairs_fit) in runs(&operands.greatest, bound, count) {
+        for (run, pairs_fit) in runs(&operands.greatest, sizes, bound) {
             if !pairs_fit && widens {
                 left = true;
                 continue;
@@ -177,7 +197,9 @@ impl<F: Finish> Widened<'_, F> {
             panel: weights,
             sums,
             greatest,
+            group: rows_of_group,
         } = operands;
+        let sizes = [self.rows, *rows_of_group];
         grow(weights, 2 * lines.len().min(PART_LINES));
         if parts > 1 {
             for sums in sums.iter_mut() {
@@ -188,7 +210,7 @@ impl<F: Finish> Widened<'_, F> {
             let weights = &mut weights[..2 * lines.len()];
             self.wide.panel(lines, weights);
             let [before, after] = sums;
-            for (run, fit) in runs(greatest, bound, self.rows) {
+            for (run, fit) in runs(greatest, sizes, bound) {
                 if fit {
                     continue;
                 }
@@ -261,8 +283,15 @@ impl Work for GreatestOf<'_> {
 
     #[inline(always)]
     fn run(self) -> u8 {
-        let lanes = widest([0; LANES], self.0);
-        lanes.into_iter().fold(0, u8::max)
+        let mut greatest = 0;
+        for part in self.0.chunks(LOOKED_AT) {
+            let lanes = widest([0; LANES], part);
+            greatest = lanes.into_iter().fold(greatest, u8::max);
+            if greatest == u8::MAX {
+                break;
+            }
+        }
+        greatest
     }
 }
 

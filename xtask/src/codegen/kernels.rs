@@ -145,6 +145,7 @@ pub const KERNELS: &[Kernel] = &[
         4,
     ),
     kernel("isa::avx2::wide::multiply::<#>", 1..=6, VPMADDWD_YMM, 2),
+    kernel("isa::avx2::half::multiply::<#>", 1..=8, VPMADDWD_YMM, 1),
     // SSE2, widened: two products for each row and pass.
     kernel("isa::sse2::add_products::<#>", 1..=4, PMADDWD_XMM, 2),
     // Depthwise: eight channels a vector, four outputs at a time where the stride allows.

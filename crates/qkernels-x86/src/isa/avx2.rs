@@ -7,6 +7,7 @@
 
 pub(super) mod add;
 pub(super) mod bytes;
+mod half;
 pub(super) mod wide;
 pub(super) mod winograd;
 

@@ -41,6 +41,22 @@ impl RowBuffer {
         let input_end = (input.len() + 1).saturating_sub(span);
         let scratch_end = (scratch.len() + 1).saturating_sub(span);
         self.0.clear();
+        // Where no row is padding or the input's end, one look at all sources replaces the checks of each.
+        if sources
+            .iter()
+            .fold(true, |all, &source| all & (source < input_end))
+        {
+            let start = input.as_ptr();
+            self.0
+                .extend(sources.iter().map(|&source| start.wrapping_add(source)));
+            return RowTable {
+                pointers: &self.0,
+                rows,
+                segments: sources.len() / rows,
+                span,
+                data: PhantomData,
+            };
+        }
         self.0.extend(sources.iter().map(|&source| {
             if source < input.len() {
                 assert!(source < input_end, "the segment leaves the input");

@@ -87,6 +87,8 @@ macro_rules! finish {
                             let out = out.as_mut_ptr().add(($first + m) * stride + column);
                             if columns == PANEL {
                                 _mm_storeu_si128(out.cast(), bytes);
+                            } else if columns == PANEL / 2 {
+                                _mm_storel_epi64(out.cast(), bytes);
                             } else {
                                 let mut row = [0u8; PANEL];
                                 _mm_storeu_si128(row.as_mut_ptr().cast(), bytes);

@@ -3,6 +3,7 @@
 
 use core::arch::x86_64::*;
 
+use super::half;
 use crate::isa::rows::RowTable;
 use crate::isa::tile::Output;
 use crate::isa::wide::{WideLine, WideTile};
@@ -17,6 +18,10 @@ const ROWS: usize = 6;
 pub(crate) fn tile(isa: Isa, tile: &mut WideTile) {
     assert!(isa.tier() >= Tier::Avx2);
     tile.check();
+    if tile.epilogue.columns <= half::HALF {
+        // SAFETY: the token proves AVX2; `check` asserted the lengths, and that sums are those of whole panels.
+        return unsafe { half::tile(tile) };
+    }
     for rows in balanced(tile.height, ROWS) {
         let first = rows.start;
         // SAFETY: the token proves AVX2; `check` asserted the lengths that `multiply` relies on, and
@@ -130,29 +135,57 @@ unsafe fn widen_rows_impl(
     out: &mut [WideLine],
 ) {
     let pointers = rows.pointers();
-    for row in 0..count {
-        // SAFETY: `out` holds `row_lines` lines for each of the rows, whose segments fit into them.
-        let mut to = unsafe { out.as_mut_ptr().add(row * row_lines) }.cast::<i16>();
-        for segment in 0..rows.segments() {
-            // SAFETY: the table has a pointer for every segment and row; `offset + len` bytes behind
-            // it are readable, and the loops touch `len` of them and write as many elements.
+    let mut line = out.as_mut_ptr();
+    if rows.segments() == 1 {
+        // Short rows would take longer to be found than to be widened.
+        for pointer in &pointers[first..first + count] {
+            // SAFETY: `offset + len` bytes behind the pointer are readable, and `out` holds `row_lines` lines, which `len`
+            // elements fit into, for each of the rows.
             unsafe {
-                let from = pointers
-                    .get_unchecked(segment * rows.rows() + first + row)
-                    .add(offset);
-                let mut i = 0;
-                while i + 16 <= len {
-                    let bytes = _mm_loadu_si128(from.add(i).cast());
-                    _mm256_storeu_si256(to.add(i).cast(), _mm256_cvtepu8_epi16(bytes));
-                    i += 16;
-                }
-                while i < len {
-                    let bytes = _mm_cvtsi32_si128(from.add(i).cast::<i32>().read_unaligned());
-                    _mm_storel_epi64(to.add(i).cast(), _mm_cvtepu8_epi16(bytes));
-                    i += QUAD;
-                }
+                widen(pointer.add(offset), line.cast(), len);
+                line = line.add(row_lines);
+            }
+        }
+        return;
+    }
+    for row in 0..count {
+        // SAFETY: as above, of all segments together; the table has a pointer for every segment and row.
+        unsafe {
+            let mut to = line.add(row * row_lines).cast::<i16>();
+            for segment in 0..rows.segments() {
+                let from = pointers.get_unchecked(segment * rows.rows() + first + row);
+                widen(from.add(offset), to, len);
                 to = to.add(len);
             }
+        }
+    }
+}
+
+/// Writes `len` bytes as 16-bit integers.
+///
+/// # Safety
+/// Needs AVX2, `len` readable bytes, a multiple of four, and as many writable elements.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn widen(mut from: *const u8, mut to: *mut i16, len: usize) {
+    // SAFETY: the loops touch `len` bytes and elements.
+    unsafe {
+        for _ in 0..len / 32 {
+            let low = _mm_loadu_si128(from.cast());
+            let high = _mm_loadu_si128(from.add(16).cast());
+            _mm256_storeu_si256(to.cast(), _mm256_cvtepu8_epi16(low));
+            _mm256_storeu_si256(to.add(16).cast(), _mm256_cvtepu8_epi16(high));
+            (from, to) = (from.add(32), to.add(32));
+        }
+        if len & 16 != 0 {
+            let bytes = _mm_loadu_si128(from.cast());
+            _mm256_storeu_si256(to.cast(), _mm256_cvtepu8_epi16(bytes));
+            (from, to) = (from.add(16), to.add(16));
+        }
+        for _ in 0..len % 16 / QUAD {
+            let bytes = _mm_cvtsi32_si128(from.cast::<i32>().read_unaligned());
+            _mm_storel_epi64(to.cast(), _mm_cvtepu8_epi16(bytes));
+            (from, to) = (from.add(QUAD), to.add(QUAD));
         }
     }
 }
