@@ -9,7 +9,7 @@ use core::ops::Range;
 use crate::amx;
 use crate::context::Context;
 use crate::depthwise::depthwise;
-use crate::driver::{self, Job};
+use crate::driver::{self, Job, Segments};
 use crate::error::{Error, Result, at_least, exactly};
 use crate::finish::{Bytes, Converted, Finish, FromSums, Requantized};
 use crate::gather::{Gather, Input};
@@ -20,8 +20,10 @@ use crate::isa::wide::Wide;
 use crate::linear;
 use crate::pack::{Dense, Form, Kind, PackedWeights, QUAD};
 use crate::padded::with_padding;
+use crate::plan::FEW_ROWS;
 use crate::requant::Requant;
 use crate::shape::ConvShape;
+use crate::strips::Strips;
 #[cfg(target_arch = "x86_64")]
 use crate::winograd;
 
@@ -220,6 +222,13 @@ fn sweep<F: Finish>(
         let job = Job::new(ctx, dense, finish);
         return amx::conv(amx, ctx, job, x, shape, zero_point, out);
     }
+    let job = Job::new(ctx, dense, finish);
+    if ctx.isa.leaves_out()
+        && rows > FEW_ROWS
+        && let Some(strips) = Strips::of(x, shape, dense, zero_point)
+    {
+        return driver::run(ctx, job, &strips, zero_point, rows, out);
+    }
     let span = (dense.groups - 1) * dense.channels + dense.quads() * QUAD;
     let input = Input::new(x, shape.input_len(), span, zero_point);
     let sweep = Sweep {
@@ -228,7 +237,8 @@ fn sweep<F: Finish>(
         dense,
     };
     let fill = |rows: Range<usize>, gather: &mut Gather| sweep.fill(rows, gather);
-    driver::run(ctx, Job::new(ctx, dense, finish), input, rows, fill, out);
+    let source = Segments { input, dense, fill };
+    driver::run(ctx, job, &source, zero_point, rows, out);
 }
 
 /// Refuses shapes, weights and buffers that do not go together.

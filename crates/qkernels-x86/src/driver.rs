@@ -10,7 +10,7 @@
 //!
 //! Sums never leave registers, so nothing is allocated or added up outside of a tile.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::ops::Range;
 
 use crate::context::Context;
@@ -18,7 +18,7 @@ use crate::finish::{Finish, Place};
 use crate::gather::{Gather, Input};
 use crate::isa::Isa;
 use crate::isa::rows::RowTable;
-use crate::isa::tile::Tile;
+use crate::isa::tile::{Ahead, Extent, Tile};
 use crate::pack::{Dense, PANEL};
 use crate::plan::{self, balanced};
 #[cfg(target_arch = "x86_64")]
@@ -49,6 +49,77 @@ impl<'a, F> Job<'a, F> {
     }
 }
 
+/// Where the rows of a product are read from.
+pub(crate) trait Source: Sync {
+    /// The input, as far as it matters.
+    fn used(&self) -> &[u8];
+
+    /// Bytes of the input for each row, those that rows share counted once.
+    fn row_bytes(&self) -> usize;
+
+    /// Calls `each` with tables that together hold the rows `rows` once each, and the strips of each table. Memory is reused.
+    fn tables(
+        &self,
+        rows: Range<usize>,
+        gather: &mut Gather,
+        strips: &mut Vec<Strip>,
+        each: &mut dyn FnMut(&RowTable, &[Strip]),
+    );
+}
+
+/// Rows of a table that are alike.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Strip {
+    /// The rows.
+    pub(crate) rows: Range<usize>,
+    /// The row of the output, counted from the first one of the block, that the first of them becomes.
+    pub(crate) out: usize,
+    /// From there to what the next one becomes.
+    pub(crate) step: usize,
+    /// What is summed.
+    pub(crate) extent: Extent,
+}
+
+/// Rows of segments whose beginnings `fill` tells for a range of rows.
+pub(crate) struct Segments<'a, F> {
+    pub(crate) input: Input<'a>,
+    pub(crate) dense: &'a Dense,
+    pub(crate) fill: F,
+}
+
+impl<F: Fn(Range<usize>, &mut Gather) + Sync> Source for Segments<'_, F> {
+    fn used(&self) -> &[u8] {
+        self.input.used()
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.dense.segments * self.dense.channels * self.dense.groups
+    }
+
+    fn tables(
+        &self,
+        rows: Range<usize>,
+        gather: &mut Gather,
+        strips: &mut Vec<Strip>,
+        each: &mut dyn FnMut(&RowTable, &[Strip]),
+    ) {
+        let (count, segments) = (rows.len(), self.dense.segments);
+        gather.begin(self.input, segments, count);
+        (self.fill)(rows, gather);
+        strips.clear();
+        strips.push(Strip {
+            rows: 0..count,
+            out: 0,
+            step: 1,
+            extent: Extent {
+                segments: 0..segments,
+                quads: 0..self.dense.quads(),
+            },
+        });
+        each(&gather.table(self.input, count), strips);
+    }
+}
+
 /// The part of the output that a block computes.
 pub(crate) struct Part<'a, T> {
     /// Panels of every group.
@@ -62,6 +133,7 @@ pub(crate) struct Part<'a, T> {
 #[derive(Default)]
 struct Scratch {
     gather: Gather,
+    strips: Vec<Strip>,
     #[cfg(target_arch = "x86_64")]
     wide: wide::Operands,
 }
@@ -75,19 +147,19 @@ thread_local! {
     static COLUMNS: RefCell<Vec<u32>> = RefCell::default();
 }
 
-/// Computes `rows` rows of output; `fill` tells where the segments of a range of rows begin.
+/// Computes `rows` rows of output. Padding is `zero_point`.
 pub(crate) fn run<F: Finish>(
     ctx: &Context,
     job: Job<F>,
-    input: Input,
+    source: &impl Source,
+    zero_point: u8,
     rows: usize,
-    fill: impl Fn(Range<usize>, &mut Gather) + Sync,
     out: &mut [F::Out],
 ) {
     let dense = job.dense;
     #[cfg(target_arch = "x86_64")]
     let job = Job {
-        greatest: wide::greatest(job.isa, input.used()).max(input.zero_point()),
+        greatest: wide::greatest(job.isa, source.used()).max(zero_point),
         ..job
     };
     let width = dense.groups * dense.columns;
@@ -95,7 +167,7 @@ pub(crate) fn run<F: Finish>(
     let pieces = ctx.pieces(products, plan::SERIAL_BELOW);
     if pieces > 1 && rows <= plan::FEW_ROWS && dense.groups == 1 && dense.panels() > 1 {
         return by_columns(job.finish, pieces, dense.panels(), rows, out, |part| {
-            serial(job, input, 0..rows, &fill, part);
+            serial(job, source, 0..rows, part);
         });
     }
     Context::chunks(out, rows.div_ceil(pieces).max(1) * width, |index, out| {
@@ -103,9 +175,8 @@ pub(crate) fn run<F: Finish>(
         let panels = 0..dense.panels();
         serial(
             job,
-            input,
+            source,
             first..first + count,
-            &fill,
             Part {
                 panels,
                 out,
@@ -188,13 +259,7 @@ pub(crate) fn put_side_by_side<T: Copy + Send + Sync>(
 }
 
 /// Computes rows on the calling thread, block by block.
-fn serial<F: Finish>(
-    job: Job<F>,
-    input: Input,
-    rows: Range<usize>,
-    fill: &impl Fn(Range<usize>, &mut Gather),
-    part: Part<F::Out>,
-) {
+fn serial<F: Finish>(job: Job<F>, source: &impl Source, rows: Range<usize>, part: Part<F::Out>) {
     let dense = job.dense;
     let Part {
         panels,
@@ -202,61 +267,91 @@ fn serial<F: Finish>(
         stride,
     } = part;
     SCRATCH.with_borrow_mut(|scratch| {
-        let bytes = dense.segments * dense.channels * dense.groups;
+        let bytes = source.row_bytes();
         #[cfg(target_arch = "x86_64")]
         let bytes = bytes * wide::element_bytes(job.isa, job.greatest);
         let most = plan::block_rows(bytes);
+        let Scratch {
+            gather,
+            strips,
+            #[cfg(target_arch = "x86_64")]
+                wide: operands,
+        } = scratch;
         for block in balanced(rows.len(), most) {
-            let count = block.len();
             let first = rows.start + block.start;
-            scratch.gather.begin(input, dense.segments, count);
-            fill(first..first + count, &mut scratch.gather);
-            let table = scratch.gather.table(input, count);
             let out = &mut out[block.start * stride..block.end * stride];
             let job = Job {
                 first_row: first,
                 ..job
             };
-            for group in 0..dense.groups {
-                let part = Part {
-                    panels: panels.clone(),
-                    out: &mut out[group * dense.columns..],
-                    stride,
-                };
-                #[cfg(target_arch = "x86_64")]
-                if let Some(wide) = wide::worthwhile(job.isa, count) {
-                    wide::multiply(wide, job, &table, group, part, &mut scratch.wide);
-                    continue;
+            let rows = first..first + block.len();
+            source.tables(rows, gather, strips, &mut |table, strips| {
+                for group in 0..dense.groups {
+                    let part = Part {
+                        panels: panels.clone(),
+                        out: &mut out[group * dense.columns..],
+                        stride,
+                    };
+                    #[cfg(target_arch = "x86_64")]
+                    if let Some(wide) = wide::worthwhile(job.isa, table.rows()) {
+                        wide::multiply(wide, job, table, group, part, operands);
+                        continue;
+                    }
+                    tiles(job, table, strips, group, part);
                 }
-                tiles(job, &table, group, part);
-            }
+            });
         }
     });
 }
 
-/// Computes one group of a block, tile by tile, straight from the rows.
-fn tiles<F: Finish>(job: Job<F>, rows: &RowTable, group: usize, part: Part<F::Out>) {
+/// Computes one group of a table, tile by tile, straight from the rows.
+fn tiles<F: Finish>(
+    job: Job<F>,
+    table: &RowTable,
+    strips: &[Strip],
+    group: usize,
+    part: Part<F::Out>,
+) {
     let dense = job.dense;
     let heights = job.isa.tile_rows();
     let (first, count) = (part.panels.start, part.panels.len());
-    for neighbours in balanced(count, plan::tile_panels(heights, rows.rows())) {
+    for neighbours in balanced(count, plan::tile_panels(heights, table.rows())) {
         let panels = neighbours.len();
         let panel = first + neighbours.start;
-        for tile in balanced(rows.rows(), F::ROWS) {
-            let out = &mut part.out[tile.start * part.stride + neighbours.start * PANEL..];
-            let place = job.place(group, panel, panels, tile.start, tile.len());
-            job.finish.tile(place, None, out, part.stride, |epilogue| {
-                job.isa.tile(Tile {
-                    rows,
-                    first: tile.start,
-                    height: tile.len(),
-                    offset: group * dense.channels,
-                    lines: dense.lines(group, panel, panels),
-                    panels,
-                    pairs_fit: false,
-                    epilogue,
+        let end = (neighbours.end + panels).min(count);
+        let next = neighbours.end..end;
+        let fetched = Cell::new(0);
+        let ahead = Ahead {
+            lines: match next.len() {
+                0 => &[],
+                panels => dense.lines(group, first + next.start, panels),
+            },
+            fetched: Some(&fetched),
+        };
+        for strip in strips {
+            for tile in balanced(strip.rows.len(), F::ROWS) {
+                let row = strip.out + tile.start * strip.step;
+                let out = &mut part.out[row * part.stride + neighbours.start * PANEL..];
+                let place = Place {
+                    step: strip.step,
+                    ..job.place(group, panel, panels, row, tile.len())
+                };
+                let stride = part.stride * strip.step;
+                job.finish.tile(place, None, out, stride, |epilogue| {
+                    job.isa.tile(Tile {
+                        rows: table,
+                        first: strip.rows.start + tile.start,
+                        height: tile.len(),
+                        offset: group * dense.channels,
+                        lines: dense.lines(group, panel, panels),
+                        panels,
+                        extent: strip.extent.clone(),
+                        ahead,
+                        pairs_fit: false,
+                        epilogue,
+                    });
                 });
-            });
+            }
         }
     }
 }
@@ -277,6 +372,7 @@ impl<F> Job<'_, F> {
             column: (group * self.dense.panels() + panel) * PANEL,
             channel: group * self.dense.columns + panel * PANEL,
             height,
+            step: 1,
             columns: (self.dense.columns - panel * PANEL).min(panels * PANEL),
             width: panels * PANEL,
         }

@@ -32,6 +32,8 @@ pub(crate) struct Place {
     pub(crate) channel: usize,
     /// Rows.
     pub(crate) height: usize,
+    /// From one of its rows to the next.
+    pub(crate) step: usize,
     /// Columns, without those of padding.
     pub(crate) columns: usize,
     /// Columns, with those of padding.
@@ -160,7 +162,7 @@ pub(crate) trait FromSums: Copy + Sync {
         let rows = sums.chunks_exact(place.width).take(place.height);
         for ((row, sums), out) in rows.enumerate().zip(out.chunks_mut(stride)) {
             let (sums, out) = (&sums[..place.columns], &mut out[..place.columns]);
-            self.convert(place.row + row, place.channel, sums, out);
+            self.convert(place.row + row * place.step, place.channel, sums, out);
         }
     }
 

@@ -27,15 +27,8 @@ impl<'a> Input<'a> {
     }
 
     /// The bytes that matter.
-    #[cfg(target_arch = "x86_64")]
     pub(crate) fn used(&self) -> &'a [u8] {
         &self.bytes[..self.used]
-    }
-
-    /// What padding is made of.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn zero_point(&self) -> u8 {
-        self.zero_point
     }
 }
 

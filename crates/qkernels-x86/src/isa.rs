@@ -199,6 +199,11 @@ impl Isa {
         &[1]
     }
 
+    /// Whether tiles can leave out part of a reduction.
+    pub(crate) fn leaves_out(self) -> bool {
+        matches!(self.0, Tier::Avx512Vnni | Tier::Amx)
+    }
+
     /// Computes a tile of as many panels as [`Isa::tile_rows`] allows.
     pub(crate) fn tile(self, mut tile: Tile) {
         #[cfg(target_arch = "x86_64")]

@@ -5,7 +5,7 @@ use core::ops::Range;
 #[cfg(target_arch = "x86_64")]
 use crate::amx;
 use crate::context::Context;
-use crate::driver::{self, Job};
+use crate::driver::{self, Job, Segments};
 use crate::error::{Error, Result, at_least, exactly, product};
 use crate::finish::{Bytes, Finish};
 use crate::gather::{Gather, Input};
@@ -108,5 +108,13 @@ pub(crate) fn rows<F: Finish>(
             places.input(place, row * k);
         }
     };
-    driver::run(ctx, Job::new(ctx, dense, finish), input, m, fill, out);
+    let source = Segments { input, dense, fill };
+    driver::run(
+        ctx,
+        Job::new(ctx, dense, finish),
+        &source,
+        zero_point,
+        m,
+        out,
+    );
 }

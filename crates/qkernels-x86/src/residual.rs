@@ -221,7 +221,7 @@ impl Finish for Added<'_> {
                     range: self.requant.range(),
                     sum: &self.sum,
                     other: self.others(place),
-                    width: self.width,
+                    width: self.width * place.step,
                     out,
                 }),
                 stride,
@@ -246,7 +246,7 @@ impl Finish for Added<'_> {
             place,
             results: &results,
             other: self.others(place),
-            width: self.width,
+            width: self.width * place.step,
             out,
             stride,
         });

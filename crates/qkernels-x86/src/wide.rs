@@ -9,7 +9,7 @@ use core::ops::Range;
 use crate::driver::{Job, Part};
 use crate::finish::{Finish, Resume};
 use crate::isa::rows::RowTable;
-use crate::isa::tile::{Epilogue, Output, Tile};
+use crate::isa::tile::{Ahead, Epilogue, Extent, Output, Tile};
 use crate::isa::wide::{Wide, WideLine, WideTile};
 use crate::isa::{Isa, Work};
 use crate::pack::{PANEL, QUAD};
@@ -156,6 +156,11 @@ pub(crate) fn multiply<F: Finish>(
                         offset,
                         lines: dense.lines(group, panel, 1),
                         panels: 1,
+                        extent: Extent {
+                            segments: 0..dense.segments,
+                            quads: 0..dense.quads(),
+                        },
+                        ahead: Ahead::default(),
                         pairs_fit,
                         epilogue,
                     });

@@ -305,6 +305,7 @@ fn compute<F: Finish>(
                 column,
                 channel: column,
                 height: part.len() * 4,
+                step: 1,
                 columns,
                 width: PANEL,
             };

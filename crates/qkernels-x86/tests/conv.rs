@@ -131,6 +131,52 @@ fn additions_with_and_without_shortcuts_are_exact() {
     }
 }
 
+/// Padding of zero is left out of sums, line by line and column by column.
+#[test]
+fn padding_of_zero_is_exact() {
+    let mut data = Data::new(32);
+    let deep = |shape: ConvShape| ConvShape {
+        input: [3, 6, 7],
+        kernel: [2, 3, 3],
+        padding: [1, 2, 1],
+        ..shape
+    };
+    let lying = |shape: ConvShape| ConvShape {
+        input: [1, 5, 13],
+        kernel: [1, 2, 5],
+        padding: [0, 1, 2],
+        dilation: [1, 3, 1],
+        ..shape
+    };
+    for (channels, outputs) in [(4, 5), (8, 64), (20, 70), (64, 144)] {
+        let square = |size, kernel, stride, padding| ConvShape {
+            batch: 2,
+            ..square([channels, outputs], size, kernel, stride, padding)
+        };
+        let shapes = [
+            square(7, 3, 1, 1),
+            square(14, 3, 2, 1),
+            square(9, 3, 1, 0),
+            square(12, 5, 1, 2),
+            square(9, 2, 1, 1),
+            square(4, 3, 1, 2),
+            deep(square(1, 1, 1, 0)),
+            lying(square(1, 1, 1, 0)),
+        ];
+        for shape in shapes {
+            let reduction = shape.kernel.iter().product::<usize>() * channels;
+            let mut model = data.model(outputs, reduction);
+            model.input_zero_point = 0;
+            let x = data.bytes(2 * shape.input.iter().product::<usize>() * channels);
+            model.check_conv(&x, &shape);
+            let want = reference::conv(&model.layer(), &x, &shape);
+            for (isa, threads) in isas().into_iter().flat_map(|isa| [(isa, 2), (isa, 7)]) {
+                assert!(model.conv(&Context::with(isa, threads), &x, &shape) == want);
+            }
+        }
+    }
+}
+
 #[test]
 fn tensors_that_no_near_cache_holds_are_exact() {
     // More than 2 MiB of input and output, from which on matrix tiles fetch the next block ahead.

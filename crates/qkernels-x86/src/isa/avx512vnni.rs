@@ -13,7 +13,7 @@ mod finish;
 use core::arch::x86_64::*;
 
 use self::finish::{added, bytes, each_row, factors, store};
-use super::tile::{Output, Tile};
+use super::tile::{Extent, Output, Tile};
 use super::{Isa, Tier, Work, ymm};
 use crate::pack::{PANEL, QUAD};
 use crate::plan::balanced;
@@ -85,9 +85,16 @@ unsafe fn by_height<const PANELS: usize>(tile: &mut Tile, first: usize, height: 
 /// `first + ROWS` up to its height.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, first: usize) {
-    let quads = tile.quads();
-    let panel_stride = quads * tile.rows.segments() * PANEL * QUAD;
+    const LINE: usize = PANEL * QUAD;
+    let all = tile.quads();
+    let panel_stride = all * tile.rows.segments() * LINE;
+    let Extent { segments, quads } = tile.extent.clone();
+    let ahead = tile.ahead.take(segments.len() * quads.len());
+    // Without anything to fetch, this is what is read anyway.
+    let mut ahead = if ahead.is_empty() { tile.lines } else { ahead }.as_ptr();
     let mut weights = tile.lines.as_ptr().cast::<u8>();
+    weights = weights.wrapping_add((segments.start * all + quads.start) * LINE);
+    let left_out = (all - quads.len()) * LINE;
     let zero = _mm512_setzero_si512();
     let mut acc = [[zero; PANELS]; ROWS];
     for (m, acc) in acc.iter_mut().enumerate() {
@@ -100,12 +107,12 @@ unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, firs
             };
         }
     }
-    for segment in 0..tile.rows.segments() {
+    for segment in segments {
         let rows = ymm::rows!(ROWS, tile, first, segment);
         let mut k = 0;
-        while k < quads * QUAD {
-            // SAFETY: `check` asserted that the lines cover all segments of all panels, and that each
-            // segment is readable for `quads` times four bytes from the offset on.
+        while k < quads.len() * QUAD {
+            // SAFETY: `check` asserted that the lines cover all segments of all panels, that the extent
+            // lies within them, and that each segment is readable for its quads from the offset on.
             unsafe {
                 let mut w = [zero; PANELS];
                 for (n, w) in w.iter_mut().enumerate() {
@@ -117,10 +124,13 @@ unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, firs
                         acc[m][n] = _mm512_dpbusd_epi32(acc[m][n], x, w[n]);
                     }
                 }
-                weights = weights.add(PANEL * QUAD);
+                weights = weights.add(LINE);
+                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                ahead = ahead.wrapping_add(1);
             }
             k += QUAD;
         }
+        weights = weights.wrapping_add(left_out);
     }
 
     let epilogue = &mut tile.epilogue;

@@ -20,6 +20,7 @@ pub(super) const TILE_ROWS: [usize; 4] = [6, 3, 1, 1];
 pub(super) fn tile(isa: Isa, tile: &mut Tile) {
     assert!(isa.tier() == Tier::AvxVnni);
     tile.check();
+    tile.check_whole();
     assert!(tile.panels <= 4);
     for rows in balanced(tile.height, TILE_ROWS[tile.panels - 1]) {
         let first = rows.start;

@@ -39,6 +39,7 @@ pub(super) fn vectorize<W: Work>(work: W) -> W::Output {
 /// Computes a tile of any height and number of panels.
 pub(super) fn tile(tile: &mut Tile) {
     tile.check();
+    tile.check_whole();
     for panel in 0..tile.panels {
         for rows in balanced(tile.height, BAND) {
             band(tile, panel, rows);

@@ -5,6 +5,9 @@
 //! around on overflow, so bounds are compared by division, subtraction or checked products: no sum or product of
 //! unchecked numbers stands in an assertion.
 
+use core::cell::Cell;
+use core::ops::Range;
+
 use qtensor_core::requant::OutputRange;
 
 #[cfg(target_arch = "x86_64")]
@@ -128,6 +131,37 @@ impl Epilogue<'_> {
     }
 }
 
+/// Lines that are fetched while others are multiplied, by whoever has the time.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Ahead<'a> {
+    /// All of them.
+    pub(crate) lines: &'a [Line],
+    /// How many have been fetched, if anyone counts.
+    pub(crate) fetched: Option<&'a Cell<usize>>,
+}
+
+impl<'a> Ahead<'a> {
+    /// The next lines, of at most `most`, which count as fetched then.
+    pub(super) fn take(self, most: usize) -> &'a [Line] {
+        let Some(fetched) = self.fetched else {
+            return &[];
+        };
+        let first = fetched.get().min(self.lines.len());
+        let end = self.lines.len().min(first + most);
+        fetched.set(end);
+        &self.lines[first..end]
+    }
+}
+
+/// The part of a reduction that is summed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Extent {
+    /// Segments.
+    pub(crate) segments: Range<usize>,
+    /// Lines of the weights of each segment; activations are those of these lines alone.
+    pub(crate) quads: Range<usize>,
+}
+
 /// A tile that reads activations through row pointers.
 pub(crate) struct Tile<'a> {
     /// Rows of the block.
@@ -142,6 +176,10 @@ pub(crate) struct Tile<'a> {
     pub(crate) lines: &'a [Line],
     /// Number of panels.
     pub(crate) panels: usize,
+    /// What of the segments is summed; all of it but for AVX-512.
+    pub(crate) extent: Extent,
+    /// Weights that are needed after these, to be fetched meanwhile.
+    pub(crate) ahead: Ahead<'a>,
     /// Whether the sum of two neighbouring products always fits 16 bits, for these rows and panels.
     pub(crate) pairs_fit: bool,
     /// Results.
@@ -152,6 +190,15 @@ impl Tile<'_> {
     /// Lines of one segment of one panel.
     pub(super) fn quads(&self) -> usize {
         self.lines.len() / (self.panels * self.rows.segments())
+    }
+
+    /// Asserts that the tile sums everything.
+    pub(super) fn check_whole(&self) {
+        assert!(
+            self.extent.segments == (0..self.rows.segments())
+                && self.extent.quads == (0..self.quads()),
+            "only tiles of AVX-512 leave out products"
+        );
     }
 
     /// Asserts everything a kernel relies on.
@@ -168,9 +215,17 @@ impl Tile<'_> {
         );
         // No overflow: `quads` is the quotient of these.
         assert!(self.quads() * self.panels * self.rows.segments() == self.lines.len());
+        let Extent { segments, quads } = &self.extent;
+        assert!(
+            segments.start <= segments.end
+                && segments.end <= self.rows.segments()
+                && quads.start <= quads.end
+                && quads.end <= self.quads(),
+            "the extent must lie within the lines"
+        );
         let span = self.rows.span();
         assert!(
-            self.offset <= span && self.quads() <= (span - self.offset) / QUAD,
+            self.offset <= span && quads.len() <= (span - self.offset) / QUAD,
             "the group must lie within the segment"
         );
         self.epilogue.check(self.height, self.panels);
@@ -192,6 +247,7 @@ mod tests {
         stride: usize,
         start_stride: usize,
         range: OutputRange,
+        extent: Extent,
     }
 
     const VALID: Change = Change {
@@ -207,6 +263,10 @@ mod tests {
             lo: 0,
             hi: 255,
         },
+        extent: Extent {
+            segments: 0..2,
+            quads: 0..2,
+        },
     };
 
     fn check(change: Change) {
@@ -219,6 +279,8 @@ mod tests {
             offset: change.offset,
             lines: &[Line([0; PANEL * QUAD]); 4],
             panels: change.panels,
+            extent: change.extent,
+            ahead: Ahead::default(),
             pairs_fit: false,
             epilogue: Epilogue {
                 start: &[0; 24],
@@ -284,6 +346,8 @@ mod tests {
         a_first_row_that_wraps: "within the block", first: usize::MAX;
         an_offset_beyond_the_segment: "within the segment", offset: 8;
         an_offset_that_wraps: "within the segment", offset: usize::MAX - 3;
+        segments_beyond_the_lines: "within the lines", extent: Extent { segments: 1..3, quads: 0..2 };
+        quads_beyond_the_lines: "within the lines", extent: Extent { segments: 0..2, quads: 1..3 };
         panels_that_wrap: "needs a line", panels: HALF;
         a_stride_that_wraps: "hold every row", first: 0, height: 3, start_stride: 0, stride: HALF;
         a_short_output: "hold every row", stride: 21;

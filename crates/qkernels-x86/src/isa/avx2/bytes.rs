@@ -19,6 +19,7 @@ const SPLIT_ROWS: usize = 3;
 pub(super) fn pairs(isa: Isa, tile: &mut Tile) {
     assert!(isa.tier() >= Tier::Avx2 && tile.pairs_fit);
     tile.check();
+    tile.check_whole();
     assert!(tile.panels == 1);
     for rows in balanced(tile.height, PAIRS_ROWS) {
         let first = rows.start;
@@ -41,6 +42,7 @@ pub(super) fn pairs(isa: Isa, tile: &mut Tile) {
 pub(super) fn split(isa: Isa, tile: &mut Tile) {
     assert!(isa.tier() >= Tier::Avx2);
     tile.check();
+    tile.check_whole();
     assert!(tile.panels == 1);
     for rows in balanced(tile.height, SPLIT_ROWS) {
         // SAFETY: as in `pairs`.

@@ -32,7 +32,8 @@ pub(super) use factors;
 macro_rules! store {
     ($words:ident, $panels:ident, $whole:literal, $range:expr, $columns:ident, $out:expr) => {{
         let zero_point = _mm512_set1_epi16($range.zero_point as i16);
-        let [lo, hi] = [$range.lo, $range.hi].map(|bound| _mm512_set1_epi8(bound as i8));
+        let lo = _mm512_set1_epi8($range.lo as i8);
+        let hi = _mm512_set1_epi8($range.hi as i8);
         // Packing works within 128-bit lanes: dword `4 * lane + panel` holds columns of that panel.
         let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
         let low = _mm512_adds_epi16(_mm512_packs_epi32($words[0], $words[1]), zero_point);
@@ -46,6 +47,11 @@ macro_rules! store {
             match $panels {
                 1 if $whole => _mm_storeu_si128($out.cast(), _mm512_castsi512_si128(bytes)),
                 2 if $whole => _mm256_storeu_si256($out.cast(), _mm512_castsi512_si256(bytes)),
+                3 if $whole => {
+                    _mm256_storeu_si256($out.cast(), _mm512_castsi512_si256(bytes));
+                    let rest = _mm512_extracti32x4_epi32::<2>(bytes);
+                    _mm_storeu_si128($out.add(32).cast(), rest);
+                }
                 4 if $whole => _mm512_storeu_si512($out.cast(), bytes),
                 _ => _mm512_mask_storeu_epi8($out.cast(), u64::MAX >> (64 - $columns), bytes),
             }
@@ -92,11 +98,12 @@ macro_rules! added {
         let factors = factors!($panels, $added.multipliers);
         let (conv_lo, conv_hi) = $added.range.float_bounds();
         let (conv_lo, conv_hi) = (_mm512_set1_ps(conv_lo), _mm512_set1_ps(conv_hi));
-        let both = match sum.shortcut {
-            Some(Shortcut { a, b }) if $fast => [a, b],
-            _ => sum.inputs.map(|(scale, _)| scale),
+        let (conv_factor, other_factor) = match sum.shortcut {
+            Some(Shortcut { a, b }) if $fast => (a, b),
+            _ => (sum.inputs[0].0, sum.inputs[1].0),
         };
-        let [conv_factor, other_factor] = both.map(|factor| _mm512_set1_ps(factor));
+        let conv_factor = _mm512_set1_ps(conv_factor);
+        let other_factor = _mm512_set1_ps(other_factor);
         let inv_scale = _mm512_set1_ps(sum.inv_scale);
         let other_zero = _mm512_set1_epi32(sum.inputs[1].1);
         let out = $added.out.as_mut_ptr().wrapping_add($first * $stride);
