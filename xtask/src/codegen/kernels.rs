@@ -298,10 +298,29 @@ pub const KERNELS: &[Kernel] = &[
     Kernel {
         excuse: Some(MANY),
         ..kernel(
-            "isa::depthwise::sse2::enter::<#, 3, *>",
+            "isa::depthwise::sse2::enter::<#, 3, 1, *>",
             5..=5,
             PMADDWD_XMM,
             6,
+        )
+    },
+    Kernel {
+        excuse: Some(MANY),
+        ..kernel(
+            "isa::depthwise::sse2::enter::<#, 3, 2, *, false>",
+            5..=5,
+            PMADDWD_XMM,
+            6,
+        )
+    },
+    // Its taps are shared out to several loops.
+    Kernel {
+        excuse: Some(MANY),
+        ..kernel(
+            "isa::depthwise::sse2::enter::<#, 3, 2, *, true>",
+            5..=5,
+            PMADDWD_XMM,
+            2,
         )
     },
     // Narrow groups: seven outputs, each of which takes the three taps of a row.
