@@ -356,12 +356,14 @@ impl Sweep<'_> {
                 for kw in 0..per_line {
                     let segment = (kd * kernel_height + kh) * per_line + kw;
                     let mut places = gather.segment(segment, block, rows.clone());
+                    if self.dense.row_run {
+                        // Padded beforehand, so that each kernel row lies in the image.
+                        let step = self.shape.stride[2] * self.shape.in_channels;
+                        places.inputs(line + ow * step, step);
+                        continue;
+                    }
                     for place in 0..rows.len() {
-                        if self.dense.row_run {
-                            // Padded beforehand, so that each kernel row lies in the image.
-                            let first = (ow + place) * self.shape.stride[2];
-                            places.input(place, line + first * self.shape.in_channels);
-                        } else if let Some(iw) = self.coordinate(2, ow + place, kw) {
+                        if let Some(iw) = self.coordinate(2, ow + place, kw) {
                             places.input(place, line + iw * self.shape.in_channels);
                         }
                     }

@@ -105,6 +105,20 @@ pub(crate) struct Places<'a> {
 }
 
 impl Places<'_> {
+    /// Lets all rows read the input, the first one from `first` on and each other one `step` bytes behind the one before; as for
+    /// [`input`](Self::input).
+    #[inline(always)]
+    pub(crate) fn inputs(&mut self, first: usize, step: usize) {
+        let rows = self.sources.len();
+        if rows > 0 && first + (rows - 1) * step < self.direct_end {
+            for (row, source) in self.sources.iter_mut().enumerate() {
+                *source = first + row * step;
+            }
+        } else {
+            (0..rows).for_each(|row| self.input(row, first + row * step));
+        }
+    }
+
     /// Lets row `row` read the input from `offset` on; at most the span's last three bytes may lie beyond
     /// its used part.
     #[inline(always)]

@@ -104,9 +104,7 @@ pub(crate) fn rows<F: Finish>(
     let input = Input::new(x, m * k, dense.quads() * QUAD, zero_point);
     let fill = |rows: Range<usize>, gather: &mut Gather| {
         let mut places = gather.segment(0, rows.len(), 0..rows.len());
-        for (place, row) in rows.enumerate() {
-            places.input(place, row * k);
-        }
+        places.inputs(rows.start * k, k);
     };
     let source = Segments { input, dense, fill };
     driver::run(

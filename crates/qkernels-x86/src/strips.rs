@@ -166,9 +166,7 @@ impl<'a> Strips<'a> {
                 let pixel = (plane * in_height + position(1, oh, kh)) * in_width + iw;
                 let segment = kd * kernel_height + kh;
                 let mut sources = gather.segment(segment, block, places.clone());
-                for place in 0..places.len() {
-                    sources.input(place, pixel * in_channels + place * step);
-                }
+                sources.inputs(pixel * in_channels, step);
             }
         }
     }

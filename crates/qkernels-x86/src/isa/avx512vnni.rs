@@ -22,6 +22,13 @@ use crate::shortcut::Shortcut;
 /// Rows summed at a time with 1, 2, 3 and 4 panels.
 pub(super) const TILE_ROWS: [usize; 4] = [8, 8, 8, 6];
 
+/// As [`TILE_ROWS`], for sums of at most [`SHORT`] steps: twelve accumulators still hide the latency, and while results
+/// are made, a core then sees far enough ahead to multiply for the next rows.
+const SHORT_ROWS: [usize; 4] = [8, 6, 4, 3];
+
+/// Steps whose weights stay in the first-level cache with four panels, so that reading them for fewer rows costs nothing.
+const SHORT: usize = 64;
+
 /// Runs `work` inside a function compiled for AVX-512.
 #[inline]
 pub(super) fn vectorize<W: Work>(isa: Isa, work: W) -> W::Output {
@@ -39,7 +46,9 @@ pub(super) fn tile(isa: Isa, tile: &mut Tile) {
     assert!(isa.tier() >= Tier::Avx512Vnni);
     tile.check();
     assert!(tile.panels <= 4);
-    for rows in balanced(tile.height, TILE_ROWS[tile.panels - 1]) {
+    let steps = tile.extent.segments.len() * tile.extent.quads.len();
+    let most = if steps > SHORT { TILE_ROWS } else { SHORT_ROWS };
+    for rows in balanced(tile.height, most[tile.panels - 1]) {
         let first = rows.start;
         // SAFETY: the token proves the features; `check` asserted the lengths that `multiply` relies
         // on, and each arm passes the tile's panels and the number of these rows of it.
