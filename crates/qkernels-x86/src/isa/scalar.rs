@@ -29,6 +29,15 @@ const ROWS: usize = 3;
 /// Rows that share widened weights.
 const BAND: usize = 64;
 
+/// Rows that are too few for widening to pay: each reads the weights as bytes.
+const FEW: usize = 2;
+
+/// Weights of a line whose products are summed at a time: four vectors of sums and four of upper bytes.
+const LANES: usize = 32;
+
+/// Four activations twice, one vector: what meets the weights of two columns.
+type Twice = [i16; 2 * QUAD];
+
 /// Runs `work` with the instructions that every CPU of the target has, in a function of its own: inlined into a caller that
 /// holds other tiers' code too, its loops lose their registers.
 #[inline(never)]
@@ -41,10 +50,70 @@ pub(super) fn tile(tile: &mut Tile) {
     tile.check();
     tile.check_whole();
     for panel in 0..tile.panels {
+        if tile.height <= FEW {
+            for row in 0..tile.height {
+                single(tile, panel, row);
+            }
+            continue;
+        }
         for rows in balanced(tile.height, BAND) {
             band(tile, panel, rows);
         }
     }
+}
+
+/// Computes one row of a panel.
+fn single(tile: &mut Tile, panel: usize, row: usize) {
+    let (quads, column) = (tile.quads(), panel * PANEL);
+    let start = row * tile.epilogue.start_stride + column;
+    let mut sums = [0; PANEL];
+    sums.copy_from_slice(&tile.epilogue.start[start..start + PANEL]);
+    let mut activations = [[0; 2 * QUAD]; LINES];
+    let depth = quads * tile.rows.segments();
+    let lines = &tile.lines[panel * depth..][..depth];
+    for (segment, lines) in lines.chunks_exact(quads).enumerate() {
+        for (part, lines) in lines.chunks(LINES).enumerate() {
+            let offset = tile.offset + part * PRODUCTS;
+            let bytes = (tile.rows).segment(segment, tile.first + row, offset, lines.len() * QUAD);
+            let activations = &mut activations[..lines.len()];
+            for (twice, quad) in activations.iter_mut().zip(bytes.as_chunks::<QUAD>().0) {
+                *twice = core::array::from_fn(|i| i16::from(quad[i % QUAD]));
+            }
+            add_lines(activations, lines, &mut sums);
+        }
+    }
+    finish(&sums, &mut tile.epilogue, row, column);
+}
+
+/// Adds the products of a row and lines to the sums of the columns.
+#[inline(never)]
+fn add_lines(activations: &[Twice], lines: &[Line], sums: &mut [i32; PANEL]) {
+    let parts = sums.as_chunks_mut::<{ LANES / QUAD }>().0;
+    for (part, sums) in parts.iter_mut().enumerate() {
+        let (mut all, mut upper) = ([0i16; LANES], [0i16; LANES]);
+        for (x, line) in activations.iter().zip(lines) {
+            let weights = &line.0.as_chunks::<LANES>().0[part];
+            // Vector by vector: one loop over all lanes stays scalar.
+            for first in (0..LANES).step_by(x.len()) {
+                for (i, &x) in x.iter().enumerate() {
+                    let lane = first + i;
+                    let product = x.wrapping_mul(i16::from(weights[lane]));
+                    all[lane] = all[lane].wrapping_add(product);
+                    upper[lane] = upper[lane].wrapping_add(product >> 8);
+                }
+            }
+        }
+        for (i, (&all, &upper)) in all.iter().zip(&upper).enumerate() {
+            sums[i / QUAD] = sums[i / QUAD].wrapping_add(whole(all, upper));
+        }
+    }
+}
+
+/// A sum of the wrapped sum of products and the sum of their upper bytes.
+#[inline(always)]
+fn whole(all: i16, upper: i16) -> i32 {
+    let lower = all.wrapping_sub(upper << 8) as u16;
+    i32::from(upper) * 256 + i32::from(lower)
 }
 
 /// Computes some rows of a panel.
@@ -118,8 +187,7 @@ fn add_products<const ROWS: usize>(
     }
     for (sums, (all, upper)) in sums.iter_mut().zip(all.iter().zip(&upper)) {
         for (sum, (&all, &upper)) in sums.iter_mut().zip(all.iter().zip(upper)) {
-            let lower = all.wrapping_sub(upper << 8) as u16;
-            *sum = sum.wrapping_add(i32::from(upper) * 256 + i32::from(lower));
+            *sum = sum.wrapping_add(whole(all, upper));
         }
     }
 }
