@@ -49,7 +49,7 @@ impl<'a, F> Job<'a, F> {
     }
 }
 
-/// Where the rows of a product are read from.
+/// Where the rows of a product are read from: in one table, or in several that together hold each row once.
 pub(crate) trait Source: Sync {
     /// The input, as far as it matters.
     fn used(&self) -> &[u8];
@@ -57,14 +57,34 @@ pub(crate) trait Source: Sync {
     /// Bytes of the input for each row, those that rows share counted once.
     fn row_bytes(&self) -> usize;
 
-    /// Calls `each` with tables that together hold the rows `rows` once each, and the strips of each table. Memory is reused.
-    fn tables(
-        &self,
+    /// How many tables there may be, at most [`MOST_TABLES`].
+    fn tables(&self) -> usize {
+        1
+    }
+
+    /// The table number `index` of the rows `rows`, made in `memory`, unless it is empty.
+    fn table<'a>(
+        &'a self,
+        index: usize,
         rows: Range<usize>,
-        gather: &mut Gather,
-        strips: &mut Vec<Strip>,
-        each: &mut dyn FnMut(&RowTable, &[Strip]),
-    );
+        memory: &'a mut Memory,
+    ) -> Option<Table<'a>>;
+}
+
+/// The most tables of a block of rows.
+pub(crate) const MOST_TABLES: usize = 8;
+
+/// What a table is made in.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub(crate) gather: Gather,
+    pub(crate) strips: Vec<Strip>,
+}
+
+/// Rows of a block.
+pub(crate) struct Table<'a> {
+    pub(crate) rows: RowTable<'a>,
+    pub(crate) strips: &'a [Strip],
 }
 
 /// Rows of a table that are alike.
@@ -96,14 +116,14 @@ impl<F: Fn(Range<usize>, &mut Gather) + Sync> Source for Segments<'_, F> {
         self.dense.segments * self.dense.channels * self.dense.groups
     }
 
-    fn tables(
-        &self,
+    fn table<'a>(
+        &'a self,
+        _: usize,
         rows: Range<usize>,
-        gather: &mut Gather,
-        strips: &mut Vec<Strip>,
-        each: &mut dyn FnMut(&RowTable, &[Strip]),
-    ) {
+        memory: &'a mut Memory,
+    ) -> Option<Table<'a>> {
         let (count, segments) = (rows.len(), self.dense.segments);
+        let Memory { gather, strips } = memory;
         gather.begin(self.input, segments, count);
         (self.fill)(rows, gather);
         strips.clear();
@@ -116,7 +136,10 @@ impl<F: Fn(Range<usize>, &mut Gather) + Sync> Source for Segments<'_, F> {
                 quads: 0..self.dense.quads(),
             },
         });
-        each(&gather.table(self.input, count), strips);
+        Some(Table {
+            rows: gather.table(self.input, count),
+            strips,
+        })
     }
 }
 
@@ -132,8 +155,7 @@ pub(crate) struct Part<'a, T> {
 
 #[derive(Default)]
 struct Scratch {
-    gather: Gather,
-    strips: Vec<Strip>,
+    tables: [Memory; MOST_TABLES],
     #[cfg(target_arch = "x86_64")]
     wide: wide::Operands,
 }
@@ -272,8 +294,7 @@ fn serial<F: Finish>(job: Job<F>, source: &impl Source, rows: Range<usize>, part
         let bytes = bytes * wide::element_bytes(job.isa, job.greatest);
         let most = plan::block_rows(bytes);
         let Scratch {
-            gather,
-            strips,
+            tables: memory,
             #[cfg(target_arch = "x86_64")]
                 wide: operands,
         } = scratch;
@@ -285,37 +306,38 @@ fn serial<F: Finish>(job: Job<F>, source: &impl Source, rows: Range<usize>, part
                 ..job
             };
             let rows = first..first + block.len();
-            source.tables(rows, gather, strips, &mut |table, strips| {
-                for group in 0..dense.groups {
-                    let part = Part {
-                        panels: panels.clone(),
-                        out: &mut out[group * dense.columns..],
-                        stride,
-                    };
-                    #[cfg(target_arch = "x86_64")]
-                    if let Some(wide) = wide::worthwhile(job.isa, table.rows()) {
-                        wide::multiply(wide, job, table, group, part, operands);
-                        continue;
-                    }
-                    tiles(job, table, strips, group, part);
-                }
+            let mut memory = memory.iter_mut();
+            let tables: [Option<Table>; MOST_TABLES] = core::array::from_fn(|index| {
+                let memory = memory.next().filter(|_| index < source.tables())?;
+                source.table(index, rows.clone(), memory)
             });
+            for group in 0..dense.groups {
+                let part = Part {
+                    panels: panels.clone(),
+                    out: &mut out[group * dense.columns..],
+                    stride,
+                };
+                #[cfg(target_arch = "x86_64")]
+                if let (Some(wide), [Some(table), ..]) =
+                    (wide::worthwhile(job.isa, rows.len()), &tables)
+                {
+                    wide::multiply(wide, job, &table.rows, group, part, operands);
+                    continue;
+                }
+                tiles(job, &tables, group, part);
+            }
         }
     });
 }
 
-/// Computes one group of a table, tile by tile, straight from the rows.
-fn tiles<F: Finish>(
-    job: Job<F>,
-    table: &RowTable,
-    strips: &[Strip],
-    group: usize,
-    part: Part<F::Out>,
-) {
+/// Computes one group of a block, tile by tile, straight from the rows.
+fn tiles<F: Finish>(job: Job<F>, tables: &[Option<Table>], group: usize, part: Part<F::Out>) {
     let dense = job.dense;
     let heights = job.isa.tile_rows();
+    let tables = tables.iter().flatten();
+    let rows = tables.clone().map(|table| table.rows.rows()).sum();
     let (first, count) = (part.panels.start, part.panels.len());
-    for neighbours in balanced(count, plan::tile_panels(heights, table.rows())) {
+    for neighbours in balanced(count, plan::tile_panels(heights, rows)) {
         let panels = neighbours.len();
         let panel = first + neighbours.start;
         let end = (neighbours.end + panels).min(count);
@@ -328,7 +350,9 @@ fn tiles<F: Finish>(
             },
             fetched: Some(&fetched),
         };
-        for strip in strips {
+        let strips = (tables.clone())
+            .flat_map(|Table { rows, strips }| strips.iter().map(move |strip| (rows, strip)));
+        for (table, strip) in strips {
             for tile in balanced(strip.rows.len(), F::ROWS) {
                 let row = strip.out + tile.start * strip.step;
                 let out = &mut part.out[row * part.stride + neighbours.start * PANEL..];

@@ -8,9 +8,8 @@
 
 use core::ops::Range;
 
-use crate::driver::{Source, Strip};
+use crate::driver::{MOST_TABLES, Memory, Source, Strip, Table};
 use crate::gather::{Gather, Input};
-use crate::isa::rows::RowTable;
 use crate::isa::tile::Extent;
 use crate::pack::{Dense, QUAD};
 use crate::shape::ConvShape;
@@ -49,7 +48,7 @@ impl<'a> Strips<'a> {
         let output = shape.output();
         let classes = classes(shape, output[2])?;
         let most = classes.iter().map(|class| class.columns.len()).max()?;
-        (2 * most > output[2]).then_some(Strips {
+        (2 * most > output[2] && classes.len() <= MOST_TABLES).then_some(Strips {
             x,
             shape,
             output,
@@ -181,29 +180,35 @@ impl Source for Strips<'_> {
         self.shape.stride.iter().product::<usize>() * self.shape.in_channels
     }
 
-    fn tables(
-        &self,
+    fn tables(&self) -> usize {
+        self.classes.len()
+    }
+
+    fn table<'a>(
+        &'a self,
+        index: usize,
         rows: Range<usize>,
-        gather: &mut Gather,
-        strips: &mut Vec<Strip>,
-        each: &mut dyn FnMut(&RowTable, &[Strip]),
-    ) {
-        for class in &self.classes {
-            let count = self.plan(class, &rows, strips);
-            if count == 0 {
-                continue;
-            }
-            let span = self.quads(class).len() * QUAD;
-            let input = Input::new(self.x, self.shape.input_len(), span, 0);
-            gather.begin(input, self.all().len(), count);
-            let mut place = 0;
-            for (line, run) in self.runs(class, &rows) {
-                let places = place..place + run.len();
-                place = places.end;
-                self.fill(class, (line, run.start), places, count, gather);
-            }
-            each(&gather.table(input, count), strips);
+        memory: &'a mut Memory,
+    ) -> Option<Table<'a>> {
+        let class = &self.classes[index];
+        let Memory { gather, strips } = memory;
+        let count = self.plan(class, &rows, strips);
+        if count == 0 {
+            return None;
         }
+        let span = self.quads(class).len() * QUAD;
+        let input = Input::new(self.x, self.shape.input_len(), span, 0);
+        gather.begin(input, self.all().len(), count);
+        let mut place = 0;
+        for (line, run) in self.runs(class, &rows) {
+            let places = place..place + run.len();
+            place = places.end;
+            self.fill(class, (line, run.start), places, count, gather);
+        }
+        Some(Table {
+            rows: gather.table(input, count),
+            strips,
+        })
     }
 }
 
