@@ -353,7 +353,7 @@ fn tiles<F: Finish>(job: Job<F>, tables: &[Option<Table>], group: usize, part: P
         let strips = (tables.clone())
             .flat_map(|Table { rows, strips }| strips.iter().map(move |strip| (rows, strip)));
         for (table, strip) in strips {
-            for tile in balanced(strip.rows.len(), F::ROWS) {
+            for tile in balanced(strip.rows.len(), job.finish.rows()) {
                 let row = strip.out + tile.start * strip.step;
                 let out = &mut part.out[row * part.stride + neighbours.start * PANEL..];
                 let place = Place {

@@ -55,7 +55,7 @@ pub(crate) trait Finish: Copy + Sync {
     type Out: bytemuck::Pod + Send + Sync;
 
     /// The greatest height of a tile.
-    const ROWS: usize;
+    fn rows(&self) -> usize;
 
     /// Steps of a product from which on results are made beside it, part by part.
     #[cfg(target_arch = "x86_64")]
@@ -106,10 +106,12 @@ pub(crate) struct Bytes<'a>(pub(crate) &'a Requant);
 impl Finish for Bytes<'_> {
     type Out = u8;
 
-    const ROWS: usize = usize::MAX;
-
     #[cfg(target_arch = "x86_64")]
     const BESIDE: usize = 1;
+
+    fn rows(&self) -> usize {
+        usize::MAX
+    }
 
     fn start(&self, column: usize) -> &[i32] {
         &self.0.start()[column..]
@@ -216,10 +218,12 @@ pub(crate) struct Converted<C> {
 impl<C: FromSums> Finish for Converted<C> {
     type Out = C::Out;
 
-    const ROWS: usize = CONVERTED_ROWS;
-
     #[cfg(target_arch = "x86_64")]
     const BESIDE: usize = C::BESIDE;
+
+    fn rows(&self) -> usize {
+        CONVERTED_ROWS
+    }
 
     fn start(&self, _: usize) -> &[i32] {
         &ZEROS

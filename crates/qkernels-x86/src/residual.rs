@@ -173,6 +173,17 @@ pub(crate) struct Added<'a> {
 }
 
 impl<'a> Added<'a> {
+    /// Whether micro-kernels add by themselves.
+    #[cfg(target_arch = "x86_64")]
+    fn in_registers(&self) -> bool {
+        self.isa.tier() >= Tier::Avx512Vnni && self.sum.converts()
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn in_registers(&self) -> bool {
+        false
+    }
+
     /// What is added to the tile at `place`, from its first element on.
     fn others(&self, place: Place) -> Option<&'a [u8]> {
         (self.other).map(|other| &other[place.row * self.width + place.channel..])
@@ -182,11 +193,17 @@ impl<'a> Added<'a> {
 impl Finish for Added<'_> {
     type Out = u8;
 
-    const ROWS: usize = TILE_ROWS;
-
     // Results take so much longer than the product of a single step that this is best begun at once.
     #[cfg(target_arch = "x86_64")]
     const BESIDE: usize = 2;
+
+    fn rows(&self) -> usize {
+        if self.in_registers() {
+            usize::MAX
+        } else {
+            TILE_ROWS
+        }
+    }
 
     fn beside(&self, rows: Range<usize>) -> &[u8] {
         (self.other).map_or(&[], |other| {
@@ -212,7 +229,7 @@ impl Finish for Added<'_> {
     ) {
         let (start, start_stride) = self.begin(place, resume);
         #[cfg(target_arch = "x86_64")]
-        if self.isa.tier() >= Tier::Avx512Vnni && self.sum.converts() {
+        if self.in_registers() {
             return compute(Epilogue {
                 start,
                 start_stride,

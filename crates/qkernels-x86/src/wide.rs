@@ -144,7 +144,7 @@ pub(crate) fn multiply<F: Finish>(
                 left = true;
                 continue;
             }
-            for tile in balanced(run.len(), F::ROWS) {
+            for tile in balanced(run.len(), job.finish.rows()) {
                 let first = run.start + tile.start;
                 let place = job.place(group, panel, 1, first, tile.len());
                 let out = &mut part.out[first * part.stride + column..];
@@ -219,7 +219,7 @@ impl<F: Finish> Widened<'_, F> {
                 if fit {
                     continue;
                 }
-                for tile in balanced(run.len(), F::ROWS) {
+                for tile in balanced(run.len(), self.job.finish.rows()) {
                     let first = run.start + tile.start;
                     let place = self.job.place(group, panel, 1, first, tile.len());
                     let line = first * self.row_lines + index * PART_LINES * QUAD / PER_LINE;

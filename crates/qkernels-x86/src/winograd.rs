@@ -298,7 +298,7 @@ fn compute<F: Finish>(
         }
         let column = panel * PANEL;
         let columns = PANEL.min(job.shape.out_channels - column);
-        for part in balanced(count, F::ROWS / 4) {
+        for part in balanced(count, job.finish.rows() / 4) {
             let sums = &scratch.sums[part.start * POSITIONS * PANEL..part.end * POSITIONS * PANEL];
             let place = Place {
                 row: 0,
