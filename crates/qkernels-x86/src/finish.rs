@@ -1,5 +1,6 @@
 //! What becomes of the sums of a tile: the difference between the outputs a layer may have.
 
+use core::cell::RefCell;
 use core::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
@@ -13,10 +14,15 @@ use crate::isa::{Isa, Work};
 use crate::requant::Requant;
 
 /// Rows of a tile whose sums are converted apart.
-const CONVERTED_ROWS: usize = 12;
+const CONVERTED_ROWS: usize = 24;
 
 /// The sums of such a tile: at most four panels, or 32 rows by two panels.
-const TILE_SUMS: usize = 1024;
+const TILE_SUMS: usize = 2048;
+
+thread_local! {
+    /// The sums of a tile, from the products to their conversion; not made anew, since zeros would have to be written first.
+    static SUMS: RefCell<[i32; TILE_SUMS]> = const { RefCell::new([0; TILE_SUMS]) };
+}
 
 /// Start values of a tile whose sums start at zero.
 static ZEROS: [i32; 64] = [0; 64];
@@ -238,20 +244,21 @@ impl<C: FromSums> Finish for Converted<C> {
         compute: impl FnOnce(Epilogue),
     ) {
         let (start, start_stride) = self.begin(place, resume);
-        let mut sums = [0; TILE_SUMS];
-        compute(Epilogue {
-            start,
-            start_stride,
-            output: Output::Sums(&mut sums),
-            stride: place.width,
-            columns: place.width,
-        });
-        self.isa.vectorize(Conversion {
-            from: self.from,
-            place,
-            sums: &sums,
-            out,
-            stride,
+        SUMS.with_borrow_mut(|sums| {
+            compute(Epilogue {
+                start,
+                start_stride,
+                output: Output::Sums(sums),
+                stride: place.width,
+                columns: place.width,
+            });
+            self.isa.vectorize(Conversion {
+                from: self.from,
+                place,
+                sums,
+                out,
+                stride,
+            });
         });
     }
 
