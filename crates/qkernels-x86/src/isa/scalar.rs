@@ -35,6 +35,10 @@ const FEW: usize = 2;
 /// Weights of a line whose products are summed at a time: four vectors of sums and four of upper bytes.
 const LANES: usize = 32;
 
+/// Widened weights, whose vectors must not cross cache lines.
+#[repr(align(64))]
+struct Widened([[i16; PANEL]; PRODUCTS]);
+
 /// Four activations twice, one vector: what meets the weights of two columns.
 type Twice = [i16; 2 * QUAD];
 
@@ -63,6 +67,7 @@ pub(super) fn tile(tile: &mut Tile) {
 }
 
 /// Computes one row of a panel.
+#[inline(never)]
 fn single(tile: &mut Tile, panel: usize, row: usize) {
     let (quads, column) = (tile.quads(), panel * PANEL);
     let start = row * tile.epilogue.start_stride + column;
@@ -124,12 +129,12 @@ fn band(tile: &mut Tile, panel: usize, band: Range<usize>) {
         let start = row * tile.epilogue.start_stride + column;
         sums.copy_from_slice(&tile.epilogue.start[start..start + PANEL]);
     }
-    let mut weights = [[0; PANEL]; PRODUCTS];
+    let mut weights = Widened([[0; PANEL]; PRODUCTS]);
     let depth = quads * tile.rows.segments();
     let lines = &tile.lines[panel * depth..][..depth];
     for (segment, lines) in lines.chunks_exact(quads).enumerate() {
         for (part, lines) in lines.chunks(LINES).enumerate() {
-            let weights = widen(lines, &mut weights);
+            let weights = widen(lines, &mut weights.0);
             let bytes = |row: usize| {
                 let (row, offset) = (tile.first + band.start + row, part * PRODUCTS);
                 let offset = tile.offset + offset;
