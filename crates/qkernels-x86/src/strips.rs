@@ -15,7 +15,7 @@ use crate::pack::{Dense, QUAD};
 use crate::shape::ConvShape;
 
 /// Output columns whose taps within the image are the same.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Class {
     columns: Range<usize>,
     taps: Range<usize>,
@@ -26,8 +26,11 @@ pub(crate) struct Strips<'a> {
     x: &'a [u8],
     shape: &'a ConvShape,
     output: [usize; 3],
-    classes: Vec<Class>,
+    classes: Classes,
 }
+
+/// From left to right; those behind the last one are empty. Not a vector, which every call would allocate.
+type Classes = [Class; MOST_TABLES];
 
 impl<'a> Strips<'a> {
     /// The convolution of `x`, if its padding is zero, its kernel rows lie side by side, and few enough columns are special.
@@ -48,7 +51,7 @@ impl<'a> Strips<'a> {
         let output = shape.output();
         let classes = classes(shape, output[2])?;
         let most = classes.iter().map(|class| class.columns.len()).max()?;
-        (2 * most > output[2] && classes.len() <= MOST_TABLES).then_some(Strips {
+        (2 * most > output[2]).then_some(Strips {
             x,
             shape,
             output,
@@ -181,7 +184,11 @@ impl Source for Strips<'_> {
     }
 
     fn tables(&self) -> usize {
-        self.classes.len()
+        (self
+            .classes
+            .iter()
+            .take_while(|class| !class.columns.is_empty()))
+        .count()
     }
 
     fn table<'a>(
@@ -224,20 +231,23 @@ fn within(shape: &ConvShape, axis: usize, out: usize) -> Range<usize> {
             .clamp(first, shape.kernel[axis].max(first))
 }
 
-/// The classes of all columns, from left to right, unless some column sees nothing of the image.
-fn classes(shape: &ConvShape, width: usize) -> Option<Vec<Class>> {
-    let mut classes: Vec<Class> = Vec::new();
+/// The classes of all columns, unless there are too many or some column sees nothing of the image.
+fn classes(shape: &ConvShape, width: usize) -> Option<Classes> {
+    let mut classes = Classes::default();
+    let mut count = 0;
     for column in 0..width {
         let taps = within(shape, 2, column);
         if taps.is_empty() {
             return None;
         }
-        match classes.last_mut() {
-            Some(last) if last.taps == taps => last.columns.end += 1,
-            _ => classes.push(Class {
+        if count > 0 && classes[count - 1].taps == taps {
+            classes[count - 1].columns.end += 1;
+        } else {
+            *classes.get_mut(count)? = Class {
                 columns: column..column + 1,
                 taps,
-            }),
+            };
+            count += 1;
         }
     }
     Some(classes)
@@ -264,7 +274,11 @@ mod tests {
     #[test]
     fn columns_with_the_same_taps_make_a_class() {
         let class = |columns, taps| Class { columns, taps };
-        let of = |shape: ConvShape| classes(&shape, shape.output()[2]);
+        let of = |shape: ConvShape| {
+            let classes = classes(&shape, shape.output()[2])?;
+            let present = |class: &Class| !class.columns.is_empty();
+            Some(classes.into_iter().filter(present).collect::<Vec<_>>())
+        };
         let three = [class(0..1, 1..3), class(1..6, 0..3), class(6..7, 0..2)];
         assert_eq!(of(line(7, 3, 1, 1)), Some(three.to_vec()));
         let halved = [class(0..1, 1..3), class(1..7, 0..3)];
@@ -274,6 +288,8 @@ mod tests {
         let single = [class(0..1, 2..3), class(1..2, 1..2), class(2..3, 0..1)];
         assert_eq!(of(line(1, 3, 1, 2)), Some(single.to_vec()));
         assert_eq!(of(line(1, 2, 1, 2)), None);
+        // Four columns on either side and the middle are nine.
+        assert_eq!(of(line(20, 9, 1, 4)), None);
     }
 
     #[test]

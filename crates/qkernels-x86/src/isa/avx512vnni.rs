@@ -1,6 +1,6 @@
 //! AVX-512 with VNNI: `vpdpbusd` adds four products of a `u8` and an `i8` quad to each of sixteen `i32`.
 //!
-//! Tiles are 6 rows by 4 panels, or 8 by fewer: 24 accumulators hide the latency of the instruction on
+//! Tiles are 6 rows by 4 panels, or 8 by fewer, and half as many for short sums: 24 accumulators hide the latency of the instruction on
 //! every core, the rows' pointers still fit the general registers, and few enough rows are read at
 //! once that strides of 4096 bytes do not exceed the associativity of the first-level cache. The k-loop
 //! and the epilogue are one function, because accumulators that are passed on by reference would be
