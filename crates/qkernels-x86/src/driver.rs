@@ -156,6 +156,8 @@ pub(crate) struct Part<'a, T> {
 #[derive(Default)]
 struct Scratch {
     tables: [Memory; MOST_TABLES],
+    /// Results that wait for the rest of their block, of up to four bytes.
+    results: Vec<u32>,
     #[cfg(target_arch = "x86_64")]
     wide: wide::Operands,
 }
@@ -292,9 +294,13 @@ fn serial<F: Finish>(job: Job<F>, source: &impl Source, rows: Range<usize>, part
         let bytes = source.row_bytes();
         #[cfg(target_arch = "x86_64")]
         let bytes = bytes * wide::element_bytes(job.isa, job.greatest);
-        let most = plan::block_rows(bytes);
+        let mut most = plan::block_rows(bytes);
+        if job.finish.waits() {
+            most = plan::waiting_rows(most, stride * size_of::<F::Out>());
+        }
         let Scratch {
             tables: memory,
+            results,
             #[cfg(target_arch = "x86_64")]
                 wide: operands,
         } = scratch;
@@ -311,20 +317,31 @@ fn serial<F: Finish>(job: Job<F>, source: &impl Source, rows: Range<usize>, part
                 let memory = memory.next().filter(|_| index < source.tables())?;
                 source.table(index, rows.clone(), memory)
             });
-            for group in 0..dense.groups {
-                let part = Part {
-                    panels: panels.clone(),
-                    out: &mut out[group * dense.columns..],
-                    stride,
-                };
-                #[cfg(target_arch = "x86_64")]
-                if let (Some(wide), [Some(table), ..]) =
-                    (wide::worthwhile(job.isa, rows.len()), &tables)
-                {
-                    wide::multiply(wide, job, &table.rows, group, part, operands);
-                    continue;
+            let mut compute = |out: &mut [F::Out]| {
+                for group in 0..dense.groups {
+                    let part = Part {
+                        panels: panels.clone(),
+                        out: &mut out[group * dense.columns..],
+                        stride,
+                    };
+                    #[cfg(target_arch = "x86_64")]
+                    if let (Some(wide), [Some(table), ..]) =
+                        (wide::worthwhile(job.isa, rows.len()), &tables)
+                    {
+                        wide::multiply(wide, job, &table.rows, group, part, operands);
+                        continue;
+                    }
+                    tiles(job, &tables, group, part);
                 }
-                tiles(job, &tables, group, part);
+            };
+            if job.finish.waits() {
+                results.resize(results.len().max(out.len()), 0);
+                let results = &mut bytemuck::cast_slice_mut(results)[..out.len()];
+                compute(results);
+                let place = [first, panels.start * PANEL];
+                job.finish.join(place, results, out, stride);
+            } else {
+                compute(out);
             }
         }
     });

@@ -80,6 +80,23 @@ pub(crate) trait Finish: Copy + Sync {
         false
     }
 
+    /// Whether results wait in memory until their block of rows is complete, for [`join`](Self::join) to make the output of
+    /// them; tiles are bytes for themselves until then.
+    fn waits(&self) -> bool {
+        false
+    }
+
+    /// Makes a block's output of the results that waited. Both begin with row `row` and channel `channel`, and have `stride`
+    /// elements from row to row.
+    fn join(
+        self,
+        [_row, _channel]: [usize; 2],
+        _results: &[Self::Out],
+        _out: &mut [Self::Out],
+        _stride: usize,
+    ) {
+    }
+
     /// Lets `compute` fill the tile at `place`, which happens once for each; `out` begins with its first element.
     fn tile(
         self,

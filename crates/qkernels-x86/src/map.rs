@@ -68,12 +68,22 @@ where
     at_least(operation, "b", out.len(), b.len())?;
     Context::chunks(out, piece_len(ctx, out.len()), |start, out| {
         let end = start + out.len();
-        let (a, b) = (&a[start..end], &b[start..end]);
-        let done = formula.start(ctx.isa, a, b, out);
-        let (a, b, out) = (&a[done..], &b[done..], &mut out[done..]);
-        ctx.isa.vectorize(BinaryWork { formula, a, b, out });
+        serially(ctx.isa, formula, &a[start..end], &b[start..end], out);
     });
     Ok(())
+}
+
+/// As [`binary`], of slices of one length, on the calling thread.
+pub(crate) fn serially<X: Copy, Y: Copy>(
+    isa: Isa,
+    formula: impl Binary<X, Y>,
+    a: &[X],
+    b: &[X],
+    out: &mut [Y],
+) {
+    let done = formula.start(isa, a, b, out);
+    let (a, b, out) = (&a[done..], &b[done..], &mut out[done..]);
+    isa.vectorize(BinaryWork { formula, a, b, out });
 }
 
 /// The length of one thread's piece of `len` elements, in whole cache lines of bytes.

@@ -39,6 +39,11 @@ pub(crate) fn block_rows(bytes: usize) -> usize {
     (BLOCK_BYTES / bytes.max(1)).clamp(48, 384) / 24 * 24
 }
 
+/// As [`block_rows`], where the results of a block wait in memory, of so many bytes for each row.
+pub(crate) fn waiting_rows(rows: usize, bytes: usize) -> usize {
+    rows.min(block_rows(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

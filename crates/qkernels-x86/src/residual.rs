@@ -15,6 +15,7 @@ use crate::error::{Result, at_least};
 #[cfg(target_arch = "x86_64")]
 use crate::finish::Stored;
 use crate::finish::{Finish, Place, Resume};
+use crate::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Tier;
 #[cfg(target_arch = "x86_64")]
@@ -22,22 +23,15 @@ use crate::isa::avx512vnni::add::Sum;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::tile::Addition;
 use crate::isa::tile::{Epilogue, Output};
-use crate::isa::{Isa, Work};
-use crate::map::Binary;
-use crate::pack::{PANEL, PackedWeights};
+use crate::map::serially;
+use crate::pack::PackedWeights;
 use crate::requant::Requant;
 use crate::shape::ConvShape;
 
 const OPERATION: &str = "conv_add";
 
-/// Rows of a tile that waits in memory between convolution and addition.
-const TILE_ROWS: usize = 12;
-
-/// The most columns of a tile: four panels.
-const MOST_COLUMNS: usize = 4 * PANEL;
-
-/// The results of such a tile.
-const TILE_BYTES: usize = 1024;
+/// Bytes that are added to at a time where their sums take the place of what is added.
+const HELD_BYTES: usize = 2 << 10;
 
 thread_local! {
     /// The results of convolutions that are added to as a whole, and what is added to them if their sums take its place.
@@ -124,10 +118,10 @@ pub fn conv_add(
         other: residual.other,
         width: shape.out_channels,
     };
-    if swept(ctx, weights, shape, x, requant, added, out)? {
+    if added.is_swept() && swept(ctx, weights, shape, x, requant, added, out)? {
         return Ok(());
     }
-    // Kernels that do not compute tile by tile, in the order of the output.
+    // Kernels that do not compute tile by tile, in the order of the output, and sums that no pack clamps.
     let [mut whole, mut held] = WHOLE.take();
     whole.resize(out.len(), 0);
     conv(ctx, x, shape, weights, requant, &mut whole)?;
@@ -176,12 +170,23 @@ impl<'a> Added<'a> {
     /// Whether micro-kernels add by themselves.
     #[cfg(target_arch = "x86_64")]
     fn in_registers(&self) -> bool {
-        self.isa.tier() >= Tier::Avx512Vnni && self.sum.converts()
+        self.isa.tier() >= Tier::Avx512Vnni
     }
 
     #[cfg(not(target_arch = "x86_64"))]
     fn in_registers(&self) -> bool {
         false
+    }
+
+    /// Whether the kernels' way of adding covers the formula.
+    #[cfg(target_arch = "x86_64")]
+    fn is_swept(&self) -> bool {
+        self.sum.converts()
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn is_swept(&self) -> bool {
+        true
     }
 
     /// What is added to the tile at `place`, from its first element on.
@@ -198,11 +203,7 @@ impl Finish for Added<'_> {
     const BESIDE: usize = 2;
 
     fn rows(&self) -> usize {
-        if self.in_registers() {
-            usize::MAX
-        } else {
-            TILE_ROWS
-        }
+        usize::MAX
     }
 
     fn beside(&self, rows: Range<usize>) -> &[u8] {
@@ -213,6 +214,34 @@ impl Finish for Added<'_> {
 
     fn reads_output(&self) -> bool {
         self.other.is_none()
+    }
+
+    fn waits(&self) -> bool {
+        !self.in_registers()
+    }
+
+    fn join(self, [row, channel]: [usize; 2], results: &[u8], out: &mut [u8], stride: usize) {
+        let other = (self.other).map(|other| &other[row * self.width + channel..]);
+        // Rows that follow each other in memory are one.
+        let run = if stride == self.width || self.other.is_none() {
+            results.len()
+        } else {
+            stride
+        };
+        let mut held = [0; HELD_BYTES];
+        let rows = results.chunks(run).zip(out.chunks_mut(run));
+        for (row, (results, out)) in rows.enumerate() {
+            if let Some(other) = other {
+                let other = &other[row * self.width..][..run];
+                serially(self.isa, self.formula, results, other, out);
+                continue;
+            }
+            for (results, out) in results.chunks(HELD_BYTES).zip(out.chunks_mut(HELD_BYTES)) {
+                let held = &mut held[..out.len()];
+                held.copy_from_slice(out);
+                serially(self.isa, self.formula, results, held, out);
+            }
+        }
     }
 
     fn start(&self, column: usize) -> &[i32] {
@@ -245,35 +274,21 @@ impl Finish for Added<'_> {
                 columns: place.columns,
             });
         }
-        let mut results = [0; TILE_BYTES];
         compute(Epilogue {
             start,
             start_stride,
             output: Output::Bytes {
                 multipliers: &self.requant.multipliers()[place.column..],
                 range: self.requant.range(),
-                out: &mut results,
+                out,
             },
-            stride: place.width,
-            columns: place.columns,
-        });
-        self.isa.vectorize(Rows {
-            isa: self.isa,
-            formula: self.formula,
-            place,
-            results: &results,
-            other: self.others(place),
-            width: self.width * place.step,
-            out,
             stride,
+            columns: place.columns,
         });
     }
 
     #[cfg(target_arch = "x86_64")]
     fn stored(self, place: Place, stored: Stored, out: &mut [u8], stride: usize) {
-        if !self.sum.converts() {
-            return self.tile(place, None, out, stride, |epilogue| stored.finish(epilogue));
-        }
         let epilogue = Epilogue {
             start: self.start(place.column),
             start_stride: 0,
@@ -286,48 +301,5 @@ impl Finish for Added<'_> {
             columns: place.columns,
         };
         stored.finish_added(epilogue, &self.sum, self.others(place), self.width);
-    }
-}
-
-/// The addition of one tile.
-struct Rows<'a> {
-    isa: Isa,
-    formula: Add,
-    place: Place,
-    results: &'a [u8],
-    other: Option<&'a [u8]>,
-    width: usize,
-    out: &'a mut [u8],
-    stride: usize,
-}
-
-impl Work for Rows<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Place {
-            columns,
-            width,
-            height,
-            ..
-        } = self.place;
-        let mut held = [0; MOST_COLUMNS];
-        for row in 0..height {
-            let a = &self.results[row * width..][..columns];
-            let out = &mut self.out[row * self.stride..][..columns];
-            let b = match self.other {
-                Some(other) => &other[row * self.width..][..columns],
-                None => {
-                    held[..columns].copy_from_slice(out);
-                    &held[..columns]
-                }
-            };
-            let done = self.formula.start(self.isa, a, b, out);
-            let rest = a[done..].iter().zip(&b[done..]);
-            for (out, (&a, &b)) in out[done..].iter_mut().zip(rest) {
-                *out = self.formula.apply(a, b);
-            }
-        }
     }
 }
