@@ -9,7 +9,7 @@ use qflow::{
 use qnn::intrinsic::{self, ConvAdd2d, ConvAddReLU2d, quantized};
 use qnn::{
     Conv2d, DeQuantStub, FloatFunctional, Layer, Module, Node, QuantStub, Result, Sequential,
-    Value, describe, manual_seed, tap,
+    Value, describe, manual_seed, profile, tap,
 };
 use qops::quantized::{self as ops, OutQParams};
 use qtensor_core::{IntTensor, MemoryFormat, QTensor, Tensor};
@@ -332,4 +332,42 @@ fn sums_take_the_place_of_what_is_given_away_and_of_nothing_else() {
     let own = memory(&got);
     let last = blocks[1].forward_owned(got).unwrap();
     assert_eq!((int8(&last), memory(&last)), (&value("2"), own));
+}
+
+#[test]
+fn a_profile_shows_sums_in_one_pass_as_one_call() {
+    manual_seed(3);
+    let mut net = Sequential::new()
+        .push(QuantStub)
+        .push(Block::new())
+        .push(DeQuantStub);
+    let calls = |net: &Sequential| -> Vec<(String, &'static str, Vec<String>)> {
+        let (result, visits) = profile::record(|| net.forward(&batch(7, &SHAPE)));
+        result.unwrap();
+        (visits.into_iter().filter(|v| v.path.starts_with("1.")))
+            .map(|v| (v.path, v.kind, v.with))
+            .collect()
+    };
+    let call = |path: &str, kind, with: &[&str]| {
+        let with = with.iter().map(|path| path.to_string()).collect();
+        (path.to_string(), kind, with)
+    };
+    let batches = (0..4).map(|s| batch(s, &SHAPE));
+    qnn::name_places(&mut net);
+    assert_eq!(
+        calls(&net),
+        [
+            call("1.first", "Conv2d", &[]),
+            call("1.second", "Conv2d", &[]),
+            call("1.add_relu", "FloatFunctional", &[]),
+        ]
+    );
+    quantize(&mut net, QConfig::x86(), batches).unwrap();
+    assert_eq!(
+        calls(&net),
+        [
+            call("1.first", "QuantizedConv2d", &[]),
+            call("1.second", "QuantizedConv2d", &["1.add_relu"]),
+        ]
+    );
 }

@@ -1,8 +1,8 @@
 //! `MobileNetV2` (Sandler et al., <https://arxiv.org/abs/1801.04381>), with torchvision's names.
 
 use qnn::{
-    AdaptiveAvgPool2d, Conv2d, DeQuantStub, Dropout, FloatFunctional, Layer, Module, QuantStub,
-    ReLU6, Sequential, Value,
+    AdaptiveAvgPool2d, Conv2d, DeQuantStub, Dropout, FloatFunctional, Layer, Link, Module,
+    QuantStub, ReLU6, Sequential, Value,
 };
 
 use crate::error::{Error, Result};
@@ -12,6 +12,9 @@ const MODEL: &str = "MobileNetV2";
 
 /// Channels are multiples of this.
 const DIVISOR: usize = 8;
+
+/// Places of a projection, the last ones of a block: a convolution and its batch norm.
+const PROJECTION: usize = 2;
 
 /// Neighbouring blocks of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,6 +205,7 @@ impl MobileNetV2 {
 /// Expand 1×1, depthwise 3×3, project 1×1, and the input added where the shapes agree. No activation behind the
 /// projection; no expansion where it would be by 1.
 #[derive(Module)]
+#[module(owned)]
 pub struct InvertedResidual {
     conv: Sequential,
     skip_add: Option<Layer<FloatFunctional>>,
@@ -229,12 +233,17 @@ impl InvertedResidual {
         })
     }
 
-    fn forward(&self, x: &Value) -> qnn::Result<Value> {
-        let y = self.conv.forward(x)?;
-        match &self.skip_add {
-            Some(add) => add.add(x, &y),
-            None => Ok(y),
+    fn forward(&self, x: Value) -> qnn::Result<Value> {
+        let Some(add) = &self.skip_add else {
+            return self.conv.forward_owned(x);
+        };
+        let places: Vec<Link> = self.conv.iter().collect();
+        let (inner, projection) = places.split_at(places.len() - PROJECTION);
+        let mut y = x.clone();
+        for place in inner {
+            y = place.forward_owned(y)?;
         }
+        add.add_after(projection, &y, x)
     }
 }
 

@@ -33,6 +33,7 @@ mod stubs;
 pub mod tap;
 mod training;
 mod value;
+mod watch;
 mod wrapper;
 
 pub use attention::AttentionInput;

@@ -14,10 +14,11 @@ use crate::hooks::{HookHandle, Hooked, Hooks, Replaced};
 use crate::module::{Module, Node};
 use crate::prepared::Prepared;
 use crate::probe;
-use crate::profile;
+use crate::profile::{self, Called};
 use crate::state::State;
 use crate::tap;
 use crate::value::{Flow, Value};
+use crate::watch::watches_places;
 
 /// A boxed module of one signature: what a place holds.
 pub type Held<I, O> = Box<dyn Module<Input = I, Output = O>>;
@@ -176,7 +177,12 @@ impl<M: Module> Layer<M> {
             .compute(crossed.as_ref().unwrap_or(input))
             .map_err(|e| e.at(&self.path, self.held.kind()))?;
         if let Some(entered) = entered {
-            profile::leave(entered, &self.path, self.held.kind(), input, &output);
+            let called = Called {
+                path: &self.path,
+                kind: self.held.kind(),
+                with: &[],
+            };
+            profile::leave(entered, called, input, &output);
         }
         if let Some(prepared) = &self.prepared {
             if self.held.observes(input) {
@@ -485,11 +491,6 @@ impl<M: Module> std::fmt::Debug for Layer<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Layer({}({}))", self.held.kind(), self.held.extra_repr())
     }
-}
-
-/// Whether something on this thread looks at what places take and give.
-pub(crate) fn watches_places() -> bool {
-    trace::is_recording() || profile::is_active() || tap::is_active() || probe::is_active()
 }
 
 fn ids(flow: &impl Flow) -> Vec<qgrad::VarId> {

@@ -25,6 +25,9 @@ pub struct Visit {
     pub path: String,
     /// The kind of module in it.
     pub kind: &'static str,
+    /// The names of places behind it whose work the call has done as well, to end with their output: an addition of
+    /// [`add_after`](crate::Layer::add_after).
+    pub with: Vec<String>,
     /// The shape of the first value that went in.
     pub input: Vec<usize>,
     /// The shape of the first value that came out.
@@ -65,18 +68,21 @@ pub(crate) fn enter() -> Option<Instant> {
     is_active().then(Instant::now)
 }
 
+/// A place that is called, or several in one.
+pub(crate) struct Called<'a> {
+    pub path: &'a str,
+    pub kind: &'static str,
+    /// See [`Visit::with`].
+    pub with: &'a [&'a str],
+}
+
 /// Notes a call that began at `start`.
-pub(crate) fn leave(
-    start: Instant,
-    path: &str,
-    kind: &'static str,
-    input: &impl Flow,
-    output: &impl Flow,
-) {
+pub(crate) fn leave(start: Instant, called: Called, input: &impl Flow, output: &impl Flow) {
     let time = start.elapsed();
     let visit = Visit {
-        path: path.to_string(),
-        kind,
+        path: called.path.to_string(),
+        kind: called.kind,
+        with: called.with.iter().map(|path| path.to_string()).collect(),
         input: shape(input),
         output: shape(output),
         time,

@@ -10,9 +10,11 @@ use crate::float::Identity;
 use crate::functional::{FloatFunctional, QFunctional};
 use crate::intrinsic::quantized::ConvReLU;
 use crate::module::{Module, Node};
-use crate::place::{Layer, watches_places};
+use crate::place::{Layer, Place};
+use crate::profile::{self, Called};
 use crate::quantized::Conv;
 use crate::value::Value;
+use crate::watch::watches_values;
 
 /// A module from a value to a value, as a link of a chain.
 pub type Link<'a> = &'a dyn Module<Input = Value, Output = Value>;
@@ -70,25 +72,38 @@ impl Layer<FloatFunctional> {
         other: &mut Value,
         activation: Activation,
     ) -> Option<()> {
-        if watches_places() {
+        if watches_values() {
             return None;
         }
-        let output = unwatched(self)?.downcast_ref::<QFunctional>()?.output();
+        let entered = profile::enter();
+        let output = (unwatched(self)?.held() as &dyn Any).downcast_ref::<QFunctional>()?;
+        let output = output.output();
         let (&first, others) = places.split_first()?;
         let conv = unwatched(first)?;
         for &other in others {
-            unwatched(other)?.downcast_ref::<Identity>()?;
+            (unwatched(other)?.held() as &dyn Any).downcast_ref::<Identity>()?;
         }
-        let (Value::Quantized(x), Value::Quantized(other)) = (x, other) else {
-            return None;
-        };
-        for dtype in [x.dtype(), other.dtype()] {
-            output.check_input("QFunctional", dtype).ok()?;
+        {
+            let (Value::Quantized(x), Value::Quantized(other)) = (x, &mut *other) else {
+                return None;
+            };
+            for dtype in [x.dtype(), other.dtype()] {
+                output.check_input("QFunctional", dtype).ok()?;
+            }
+            let (held, sum) = (conv.held() as &dyn Any, (output.out(), activation));
+            by_dims::<1>(held, x, other, sum)
+                .or_else(|| by_dims::<2>(held, x, other, sum))
+                .or_else(|| by_dims::<3>(held, x, other, sum))?;
         }
-        let sum = (output.out(), activation);
-        by_dims::<1>(conv, x, other, sum)
-            .or_else(|| by_dims::<2>(conv, x, other, sum))
-            .or_else(|| by_dims::<3>(conv, x, other, sum))
+        if let Some(entered) = entered {
+            let called = Called {
+                path: conv.path(),
+                kind: conv.held().kind(),
+                with: &[self.path()],
+            };
+            profile::leave(entered, called, x, other);
+        }
+        Some(())
     }
 }
 
@@ -98,14 +113,12 @@ fn run(places: &[Link], x: &Value) -> Result<Value> {
     places.iter().try_fold(first, |x, place| place.forward(&x))
 }
 
-/// The module in a place that shows its output to nothing.
-fn unwatched<N: Node + ?Sized>(place: &N) -> Option<&dyn Any> {
+/// A place that shows its output to nothing.
+fn unwatched<N: Node + ?Sized>(place: &N) -> Option<&dyn Place> {
     let place = place.as_place()?;
     // A border in front of a place is the business of the way place by place.
-    if place.is_watched() || place.bridge().is_some() {
-        return None;
-    }
-    Some(place.held())
+    let alone = !place.is_watched() && place.bridge().is_none();
+    alone.then_some(place)
 }
 
 fn by_dims<const D: usize>(

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::module::{Module, Node};
 use crate::place::{Held, Layer, Place};
+use crate::residual::Link;
 use crate::value::Value;
 
 /// A chain of modules from value to value, each in a place named by its index.
@@ -77,6 +78,11 @@ impl Sequential {
     /// True for an empty chain.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// The places of the modules, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Link<'_>> {
+        (self.steps.iter()).map(|(_, step)| &**step as Link)
     }
 }
 

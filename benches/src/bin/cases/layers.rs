@@ -102,13 +102,16 @@ fn network(case: Case, session: &Session) -> Result<(Vec<Line>, String), Failure
     let lines = int8
         .places
         .iter()
-        .map(|place| Line {
-            place: place.path.clone(),
-            kind: place.kind.clone(),
-            shape: place.output.clone(),
-            macs: place.macs,
-            f32: float.seconds(&place.path),
-            int8: place.seconds,
+        .map(|place| {
+            let others = place.with.iter().map(|path| float.seconds(path));
+            Line {
+                place: place.name(),
+                kind: place.kind.clone(),
+                shape: place.output.clone(),
+                macs: place.macs,
+                f32: float.seconds(&place.path) + others.sum::<f64>(),
+                int8: place.seconds,
+            }
         })
         .collect();
     let (f32, int8) = (float.whole.median * 1e3, int8.whole.median * 1e3);
@@ -127,10 +130,28 @@ struct Pass {
 
 struct PlaceTime {
     path: String,
+    /// Places whose work is done in the same call.
+    with: Vec<String>,
     kind: String,
     output: String,
     macs: u64,
     seconds: f64,
+}
+
+impl PlaceTime {
+    /// The path, and what the others' do not have in common with it.
+    fn name(&self) -> String {
+        let mut name = self.path.clone();
+        for other in &self.with {
+            let pairs = self.path.split('.').zip(other.split('.'));
+            let common: usize = (pairs.take_while(|(ours, theirs)| ours == theirs))
+                .map(|(_, same)| same.len() + 1)
+                .sum();
+            name += " + ";
+            name += other.get(common..).unwrap_or(other);
+        }
+        name
+    }
 }
 
 impl Pass {
@@ -158,6 +179,7 @@ impl Pass {
             .filter(|visit| leaves.contains(&visit.path))
             .map(|visit| PlaceTime {
                 path: visit.path.clone(),
+                with: visit.with.clone(),
                 kind: visit.kind.to_string(),
                 output: visit
                     .output
