@@ -181,6 +181,15 @@ pub(crate) trait FromSums: Copy + Sync {
     /// are `#[inline(always)]`.
     fn convert(self, row: usize, channel: usize, sums: &[i32], out: &mut [Self::Out]);
 
+    /// As [`convert`](Self::convert), of a few vectors of sums, in a form that the compiler makes vectors of.
+    fn convert_array<const N: usize>(
+        self,
+        row: usize,
+        channel: usize,
+        sums: &[i32; N],
+        out: &mut [Self::Out; N],
+    );
+
     /// Converts the `sums` of a tile; `out` begins with its first element.
     #[inline(always)]
     fn tile(self, place: Place, sums: &[i32], out: &mut [Self::Out], stride: usize) {
@@ -227,6 +236,25 @@ impl FromSums for Requantized<'_> {
         let multipliers = &self.multipliers[channel..channel + sums.len()];
         for (out, (&sum, &multiplier)) in out.iter_mut().zip(sums.iter().zip(multipliers)) {
             *out = requantize(sum, multiplier, self.range) as u8;
+        }
+    }
+
+    #[inline(always)]
+    fn convert_array<const N: usize>(
+        self,
+        _: usize,
+        channel: usize,
+        sums: &[i32; N],
+        out: &mut [u8; N],
+    ) {
+        let multipliers = &self.multipliers[channel..channel + N];
+        // All integers come before the first byte, which the compiler cannot tell from a multiplier in memory.
+        let mut rounded = [0; N];
+        for (rounded, (&sum, &multiplier)) in rounded.iter_mut().zip(sums.iter().zip(multipliers)) {
+            *rounded = requantize(sum, multiplier, self.range);
+        }
+        for (out, rounded) in out.iter_mut().zip(rounded) {
+            *out = rounded as u8;
         }
     }
 }

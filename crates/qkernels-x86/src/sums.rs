@@ -202,6 +202,18 @@ impl FromSums for Floats<'_> {
     }
 
     #[inline(always)]
+    fn convert_array<const N: usize>(
+        self,
+        row: usize,
+        channel: usize,
+        sums: &[i32; N],
+        out: &mut [f32; N],
+    ) {
+        let params = of_row(self.output.rows, row);
+        *out = self.values(*sums, params, &self.columns(channel));
+    }
+
+    #[inline(always)]
     fn tile(self, place: Place, sums: &[i32], out: &mut [f32], stride: usize) {
         // Panel by panel, so that a column's constants stay in registers and rows have a known length.
         let whole = place.columns / PANEL;
@@ -297,5 +309,18 @@ impl FromSums for Integers<'_> {
         for (out, (&sum, &correction)) in out.iter_mut().zip(sums.iter().zip(corrections)) {
             *out = sum.wrapping_sub(zero_point.wrapping_mul(correction));
         }
+    }
+
+    #[inline(always)]
+    fn convert_array<const N: usize>(
+        self,
+        row: usize,
+        channel: usize,
+        sums: &[i32; N],
+        out: &mut [i32; N],
+    ) {
+        let mut values = [0; N];
+        self.convert(row, channel, sums, &mut values);
+        *out = values;
     }
 }

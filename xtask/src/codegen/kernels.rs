@@ -49,6 +49,18 @@ const VPMADDWD_YMM: Dot = Dot {
     mnemonic: "vpmaddwd",
     register: Register::Ymm,
 };
+const VPMULLW_YMM: Dot = Dot {
+    mnemonic: "vpmullw",
+    register: Register::Ymm,
+};
+const VPMULLW_XMM: Dot = Dot {
+    mnemonic: "vpmullw",
+    register: Register::Xmm,
+};
+const PMULLW_XMM: Dot = Dot {
+    mnemonic: "pmullw",
+    register: Register::Xmm,
+};
 const PMADDWD_XMM: Dot = Dot {
     mnemonic: "pmaddwd",
     register: Register::Xmm,
@@ -80,6 +92,8 @@ pub const NOT_KERNELS: &[&str] = &[
     "isa::amx::peak",
     "isa::peak::*",
     "<isa::Isa>::measure_peak",
+    // Compiled, but no tier with vectors of 128 bits takes sixteen channels.
+    "isa::scalar::vectorize::<*depthwise::lines::Group<16, *>>",
 ];
 
 /// Every kernel.
@@ -146,20 +160,47 @@ pub const KERNELS: &[Kernel] = &[
     ),
     kernel("isa::avx2::wide::multiply::<#>", 1..=6, VPMADDWD_YMM, 2),
     kernel("isa::avx2::half::multiply::<#>", 1..=8, VPMADDWD_YMM, 1),
+    // The portable tile: sixteen columns are two vectors, eight columns of four products each are four.
+    kernel("isa::scalar::add_products::<#>", 2..=3, PMULLW_XMM, 2),
+    kernel("isa::scalar::add_lines", 1..=1, PMULLW_XMM, 4),
     // SSE2, widened: two products for each row and pass.
     kernel("isa::sse2::add_products::<#>", 1..=4, PMADDWD_XMM, 2),
-    // Depthwise: eight channels a vector, four outputs at a time where the stride allows.
+    // Lines of depthwise convolutions: a product in 16 bits for each of `#` taps.
     kernel(
-        "isa::avx*::vectorize::enter::<*depthwise::Band<*>>",
-        4..=4,
-        VPMADDWD_YMM,
+        "isa::avx*::vectorize::enter::<*depthwise::lines::Group<16, #, *>>",
+        1..=2,
+        VPMULLW_YMM,
         1,
     ),
     kernel(
-        "isa::scalar::vectorize::<*depthwise::Band<*>>",
-        4..=4,
-        PMADDWD_XMM,
-        2,
+        "isa::avx*::vectorize::enter::<*depthwise::lines::Group<8, #, *>>",
+        1..=2,
+        VPMULLW_XMM,
+        1,
+    ),
+    kernel(
+        "isa::scalar::vectorize::<*depthwise::lines::Group<8, #, *>>",
+        1..=2,
+        PMULLW_XMM,
+        1,
+    ),
+    kernel(
+        "isa::avx*::vectorize::enter::<*depthwise::lines::Group<16, #, *>>",
+        8..=9,
+        VPMULLW_YMM,
+        1,
+    ),
+    kernel(
+        "isa::avx*::vectorize::enter::<*depthwise::lines::Group<8, #, *>>",
+        8..=9,
+        VPMULLW_XMM,
+        1,
+    ),
+    kernel(
+        "isa::scalar::vectorize::<*depthwise::lines::Group<8, #, *>>",
+        8..=9,
+        PMULLW_XMM,
+        1,
     ),
     // Depthwise by columns, kernels of `#` by `#`: each output takes every tap of a row (`#`) times every
     // vector of kernel rows.

@@ -2,7 +2,7 @@
 
 use super::asm::{Function, Instruction, Register};
 
-/// The instructions that multiply integers and add up neighbouring products.
+/// The instructions that multiply integers and add up neighbouring products, or multiply them alone, in 16 bits.
 const DOT_PRODUCTS: &[&str] = &[
     "vpdpbusd",
     "vpmaddubsw",
@@ -11,6 +11,8 @@ const DOT_PRODUCTS: &[&str] = &[
     "vpmaddwd",
     "pmaddwd",
     "tdpbusd",
+    "vpmullw",
+    "pmullw",
 ];
 
 /// A dot product instruction on registers of one width.

@@ -6,18 +6,12 @@
 use crate::finish::FromSums;
 use crate::isa::Work;
 use crate::pool::unravel;
-use crate::shape::ConvShape;
 
-use super::DepthwiseTaps;
+use super::Layer;
 
 /// A run of output rows.
 pub(super) struct Plain<'a, C: FromSums> {
-    pub(super) x: &'a [u8],
-    pub(super) shape: &'a ConvShape,
-    pub(super) taps: &'a DepthwiseTaps,
-    pub(super) start: &'a [i32],
-    pub(super) input_zero_point: u8,
-    pub(super) from: C,
+    pub(super) layer: Layer<'a, C>,
     pub(super) first_row: usize,
     pub(super) out: &'a mut [C::Out],
 }
@@ -28,14 +22,14 @@ impl<C: FromSums> Work for Plain<'_, C> {
     #[inline(always)]
     fn run(mut self) {
         let out = core::mem::take(&mut self.out);
-        let output = self.shape.output();
-        let channels = self.shape.out_channels;
+        let output = self.layer.shape.output();
+        let channels = self.layer.shape.out_channels;
         for (index, out) in out.chunks_exact_mut(channels).enumerate() {
             let row = self.first_row + index / output[2];
             let [image, d, h] = unravel(row, output);
             for (channel, out) in out.iter_mut().enumerate() {
                 let sum = self.sum(image, [d, h, index % output[2]], channel);
-                (self.from).convert(0, channel, &[sum], core::slice::from_mut(out));
+                (self.layer.from).convert(0, channel, &[sum], core::slice::from_mut(out));
             }
         }
     }
@@ -43,13 +37,13 @@ impl<C: FromSums> Work for Plain<'_, C> {
 
 impl<C: FromSums> Plain<'_, C> {
     fn sum(&self, image: usize, output: [usize; 3], channel: usize) -> i32 {
-        let shape = self.shape;
+        let Layer { shape, taps, .. } = self.layer;
         let under = |axis: usize, tap: usize| {
             (output[axis] * shape.stride[axis] + tap * shape.dilation[axis])
                 .checked_sub(shape.padding[axis])
                 .filter(|&at| at < shape.input[axis])
         };
-        let mut sum = self.start[channel];
+        let mut sum = self.layer.start[channel];
         for kd in 0..shape.kernel[0] {
             for kh in 0..shape.kernel[1] {
                 for kw in 0..shape.kernel[2] {
@@ -57,11 +51,11 @@ impl<C: FromSums> Plain<'_, C> {
                         (Some(d), Some(h), Some(w)) => {
                             let plane = (image * shape.input[0] + d) * shape.input[1] + h;
                             let pixel = plane * shape.input[2] + w;
-                            self.x[pixel * shape.in_channels + channel / self.taps.multiplier]
+                            self.layer.x[pixel * shape.in_channels + channel / taps.multiplier]
                         }
-                        _ => self.input_zero_point,
+                        _ => self.layer.input_zero_point,
                     };
-                    let weight = self.taps.weight(channel, kd * shape.kernel[1] + kh, kw);
+                    let weight = taps.weight(channel, kd * shape.kernel[1] + kh, kw);
                     sum = sum.wrapping_add(i32::from(value) * i32::from(weight));
                 }
             }

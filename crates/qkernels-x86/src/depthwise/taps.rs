@@ -1,9 +1,9 @@
 //! The weights of a depthwise convolution in the order in which its kernel reads them.
 
-#[cfg(target_arch = "x86_64")]
 use std::sync::OnceLock;
 
-use super::{LANES, OPERATION, Pairs};
+use super::OPERATION;
+use super::lines::Word;
 use crate::error::{Error, Result, exactly, product};
 #[cfg(target_arch = "x86_64")]
 use crate::isa::depthwise::Form;
@@ -14,17 +14,20 @@ use crate::shape::ConvShape;
 /// More taps could leave `i32`, as in the dense kernels.
 const TAP_LIMIT: usize = 65_000;
 
-/// The weights of a depthwise convolution, ordered `[block of 8 channels][kernel row][pair][channel][2]`
-/// and independent of activations. The last block overlaps the one before it if the channels do not
-/// divide.
+/// The weights of a depthwise convolution, independent of activations.
 #[derive(Clone, Debug)]
 pub struct DepthwiseTaps {
-    pub(super) pairs: Vec<Pairs>,
+    /// As they are given to [`pack`](Self::pack).
+    weights: Vec<i8>,
     column_sums: Vec<i32>,
     pub(super) out_channels: usize,
     /// Output channels per input channel.
     pub(super) multiplier: usize,
     pub(super) kernel: [usize; 3],
+    /// The order of staged lines of eight channels, and of sixteen, each made when a tier first asks for it.
+    words: OnceLock<Vec<Word<8>>>,
+    #[cfg(target_arch = "x86_64")]
+    wide: OnceLock<Vec<Word<16>>>,
     /// The orders of the [`columns`](super::columns) kernels, each made when a tier first asks for it.
     #[cfg(target_arch = "x86_64")]
     columns: [OnceLock<Vec<Line>>; Form::ALL.len()],
@@ -61,32 +64,18 @@ impl DepthwiseTaps {
         let needed = product(OPERATION, &[channels, taps])?;
         exactly(OPERATION, "weights", needed, w.len())?;
 
-        let width = shape.kernel[2];
-        let mut pairs = Vec::new();
-        for block in 0..channels.div_ceil(LANES) {
-            let first = first_channel(block, channels);
-            for row in 0..taps / width {
-                for tap in (0..width).step_by(2) {
-                    pairs.push(core::array::from_fn(|i| {
-                        let (channel, tap) = (first + i / 2, tap + i % 2);
-                        if channel < channels && tap < width {
-                            i16::from(w[channel * taps + row * width + tap])
-                        } else {
-                            0
-                        }
-                    }));
-                }
-            }
-        }
         let column_sums = (w.chunks_exact(taps))
             .map(|w| w.iter().map(|&w| i32::from(w)).sum())
             .collect();
         Ok(DepthwiseTaps {
-            pairs,
+            weights: w.to_vec(),
             column_sums,
             out_channels: channels,
             multiplier: channels / shape.in_channels,
             kernel: shape.kernel,
+            words: OnceLock::new(),
+            #[cfg(target_arch = "x86_64")]
+            wide: OnceLock::new(),
             #[cfg(target_arch = "x86_64")]
             columns: Default::default(),
         })
@@ -98,13 +87,34 @@ impl DepthwiseTaps {
         self.columns[form as usize].get_or_init(|| super::columns::pack(self, form))
     }
 
+    /// The weights in words of eight channels, `[block][kernel row][tap]`. The last block overlaps the one before it if the
+    /// channels do not divide.
+    pub(super) fn words(&self) -> &[Word<8>] {
+        self.words.get_or_init(|| self.order())
+    }
+
+    /// The same in words of sixteen channels.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn wide(&self) -> &[Word<16>] {
+        self.wide.get_or_init(|| self.order())
+    }
+
+    fn order<const L: usize>(&self) -> Vec<Word<L>> {
+        let (taps, mut words) = (self.kernel.iter().product(), Vec::new());
+        for block in 0..self.out_channels.div_ceil(L) {
+            let first = first_channel::<L>(block, self.out_channels);
+            for tap in 0..taps {
+                let weight = |lane: usize| self.weights.get((first + lane) * taps + tap).copied();
+                words.push(Word::weights(weight));
+            }
+        }
+        words
+    }
+
     /// One weight; `row` counts the rows of the kernel over its planes.
     pub(super) fn weight(&self, channel: usize, row: usize, tap: usize) -> i16 {
         let [depth, height, width] = self.kernel;
-        let block = channel / LANES;
-        let lane = channel - first_channel(block, self.out_channels);
-        let pair = (block * depth * height + row) * width.div_ceil(2) + tap / 2;
-        self.pairs[pair][2 * lane + tap % 2]
+        i16::from(self.weights[(channel * depth * height + row) * width + tap])
     }
 
     /// The sum of the weights of each output channel, the factor of the input's zero point.
@@ -113,8 +123,7 @@ impl DepthwiseTaps {
     }
 }
 
-/// The first channel of a block; the last block is moved back so that it is full if it can be.
-#[inline(always)]
-pub(super) fn first_channel(block: usize, channels: usize) -> usize {
-    (block * LANES).min(channels.saturating_sub(LANES))
+/// The first channel of a block of `L`; the last block is moved back so that it is full if it can be.
+pub(super) fn first_channel<const L: usize>(block: usize, channels: usize) -> usize {
+    (block * L).min(channels.saturating_sub(L))
 }

@@ -5,6 +5,7 @@ use qtensor_core::requant::{OutputRange, requantize};
 use super::*;
 use crate::finish::Requantized;
 use crate::isa::Isa;
+use crate::pool::unravel;
 
 const PLAIN: ConvShape = ConvShape {
     batch: 1,
@@ -72,7 +73,7 @@ fn naive(x: &[u8], w: &[i8], shape: &ConvShape, zero_point: u8, bias0: &[i32]) -
                     }
                     _ => zero_point,
                 };
-                sum += i32::from(value) * i32::from(w[o * taps + tap]);
+                sum = sum.wrapping_add(i32::from(value) * i32::from(w[o * taps + tap]));
             }
             sums.push(sum);
         }
@@ -256,6 +257,77 @@ fn extreme_values_are_summed_exactly() {
         };
         let done = depthwise(&ctx, &x, &shape, &packed, &[0; 8], 0, from, &mut out);
         assert_eq!((done, out), (Ok(()), [155; 8]));
+    }
+}
+
+/// The sums themselves.
+#[derive(Clone, Copy)]
+struct Wrapped;
+
+impl FromSums for Wrapped {
+    type Out = i32;
+
+    fn convert(self, _: usize, _: usize, sums: &[i32], out: &mut [i32]) {
+        out.copy_from_slice(sums);
+    }
+
+    fn convert_array<const N: usize>(
+        self,
+        _: usize,
+        _: usize,
+        sums: &[i32; N],
+        out: &mut [i32; N],
+    ) {
+        *out = *sums;
+    }
+}
+
+#[test]
+fn sums_of_many_extreme_products_wrap_as_their_start_values_do() {
+    // Below and above the taps that are summed in 16 bits, and twice as many.
+    for (input, kernel) in [
+        ([1, 3, 4], [1, 3, 3]),
+        ([1, 2, 7], [1, 5, 101]),
+        ([1, 2, 7], [1, 2, 253]),
+        ([1, 5, 6], [1, 23, 23]),
+        ([2, 4, 5], [3, 19, 18]),
+    ] {
+        for channels in [1, 8, 9, 16, 21] {
+            let shape = ConvShape {
+                in_channels: channels,
+                out_channels: channels,
+                groups: channels,
+                input,
+                kernel,
+                padding: kernel.map(|size| size / 2),
+                ..PLAIN
+            };
+            let taps: usize = kernel.iter().product();
+            for (element, zero_point) in [(0, 0), (255, 255), (0, 255), (255, 0), (127, 128)] {
+                let x = vec![element; shape.input_len()];
+                // Weights at either end, or at both in turn.
+                let w: Vec<i8> = (0..channels * taps)
+                    .map(|i| match i / taps % 3 {
+                        0 => -128,
+                        1 => 127,
+                        _ => [127, -128][i % 2],
+                    })
+                    .collect();
+                let packed = DepthwiseTaps::pack(&w, &shape).expect("a valid shape");
+                let start: Vec<i32> = (0..channels)
+                    .map(|channel| [0, i32::MAX, i32::MIN][channel % 3])
+                    .collect();
+                let want = naive(&x, &w, &shape, zero_point, &start);
+                for isa in isas() {
+                    let (ctx, mut out) = (Context::with(isa, 1), vec![9; want.len()]);
+                    let done = depthwise(
+                        &ctx, &x, &shape, &packed, &start, zero_point, Wrapped, &mut out,
+                    );
+                    assert_eq!(done, Ok(()));
+                    assert!(out == want, "{ctx:?}, {shape:?}, {element}, {zero_point}");
+                }
+            }
+        }
     }
 }
 

@@ -116,7 +116,7 @@ fn add_lines(activations: &[Twice], lines: &[Line], sums: &mut [i32; PANEL]) {
 
 /// A sum of the wrapped sum of products and the sum of their upper bytes.
 #[inline(always)]
-fn whole(all: i16, upper: i16) -> i32 {
+pub(crate) fn whole(all: i16, upper: i16) -> i32 {
     let lower = all.wrapping_sub(upper << 8) as u16;
     i32::from(upper) * 256 + i32::from(lower)
 }
