@@ -13,12 +13,14 @@ pub fn linear_name([m, n, k]: Linear) -> String {
     format!("linear-{m}x{n}x{k}")
 }
 
-/// Convolutions of residual and mobile networks: the stem, the two halves of a bottleneck, a depthwise layer.
-pub const CONV: [(&str, ConvShape); 4] = [
+/// Convolutions of residual and mobile networks: the stem, the two halves of a bottleneck, a depthwise layer, and one with a
+/// kernel as large as ConvNeXt's.
+pub const CONV: [(&str, ConvShape); 5] = [
     ("conv3x3-56x56x64", square(64, 64, 1, 56, 3, 1)),
     ("conv1x1-56x56x64to256", square(64, 256, 1, 56, 1, 1)),
     ("depthwise3x3-28x28x192", square(192, 192, 192, 28, 3, 1)),
     ("stem3x3s2-224x224x3to32", square(3, 32, 1, 224, 3, 2)),
+    ("depthwise7x7-14x14x384", square(384, 384, 384, 14, 7, 1)),
 ];
 
 /// Convolutions of residual networks in groups of four and of eight channels (ResNeXt, RegNet), between stages too.
@@ -140,7 +142,7 @@ mod tests {
     #[test]
     fn the_names_tell_the_output() {
         let outputs: Vec<_> = CONV.iter().map(|(_, shape)| shape.output()[2]).collect();
-        assert_eq!(outputs, [56, 56, 28, 112]);
+        assert_eq!(outputs, [56, 56, 28, 112, 14]);
         let outputs: Vec<_> = GROUPED.iter().map(|(_, shape)| shape.output()[2]).collect();
         assert_eq!(outputs, [56, 28, 28, 14, 14]);
         let outputs: Vec<_> = TRANSPOSED.iter().map(|(_, s)| s.output()[2]).collect();
