@@ -11,12 +11,12 @@ pub(crate) mod add;
 mod finish;
 
 use core::arch::x86_64::*;
+use core::ops::Range;
 
 use self::finish::{added, bytes, each_row, factors, store};
 use super::tile::{Extent, Output, Tile};
 use super::{Isa, Tier, Work, ymm};
 use crate::pack::{PANEL, QUAD};
-use crate::plan::balanced;
 use crate::shortcut::Shortcut;
 
 /// Rows summed at a time with 1, 2, 3 and 4 panels.
@@ -48,22 +48,28 @@ pub(super) fn tile(isa: Isa, tile: &mut Tile) {
     assert!(tile.panels <= 4);
     let steps = tile.extent.segments.len() * tile.extent.quads.len();
     let most = if steps > SHORT { TILE_ROWS } else { SHORT_ROWS };
-    for rows in balanced(tile.height, most[tile.panels - 1]) {
-        let first = rows.start;
+    // As few as there can be, that differ in height by one at most: the higher ones first.
+    let tiles = tile.height.div_ceil(most[tile.panels - 1]);
+    let (height, higher) = (tile.height / tiles, tile.height % tiles);
+    let split = higher * (height + 1);
+    for (rows, height) in [(0..split, height + 1), (split..tile.height, height)] {
+        if rows.is_empty() {
+            continue;
+        }
         // SAFETY: the token proves the features; `check` asserted the lengths that `multiply` relies
-        // on, and each arm passes the tile's panels and the number of these rows of it.
+        // on, and each arm passes the tile's panels, and rows that its height divides.
         unsafe {
             match tile.panels {
-                1 => by_height::<1>(tile, first, rows.len()),
-                2 => by_height::<2>(tile, first, rows.len()),
-                3 => by_height::<3>(tile, first, rows.len()),
-                _ => match rows.len() {
-                    1 => multiply::<1, 4>(tile, first),
-                    2 => multiply::<2, 4>(tile, first),
-                    3 => multiply::<3, 4>(tile, first),
-                    4 => multiply::<4, 4>(tile, first),
-                    5 => multiply::<5, 4>(tile, first),
-                    _ => multiply::<6, 4>(tile, first),
+                1 => by_height::<1>(tile, rows, height),
+                2 => by_height::<2>(tile, rows, height),
+                3 => by_height::<3>(tile, rows, height),
+                _ => match height {
+                    1 => multiply::<1, 4>(tile, rows),
+                    2 => multiply::<2, 4>(tile, rows),
+                    3 => multiply::<3, 4>(tile, rows),
+                    4 => multiply::<4, 4>(tile, rows),
+                    5 => multiply::<5, 4>(tile, rows),
+                    _ => multiply::<6, 4>(tile, rows),
                 },
             }
         }
@@ -73,87 +79,97 @@ pub(super) fn tile(isa: Isa, tile: &mut Tile) {
 /// # Safety
 /// As [`multiply`], for a tile of `PANELS` panels and at most eight rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn by_height<const PANELS: usize>(tile: &mut Tile, first: usize, height: usize) {
-    // SAFETY: each arm passes the number of rows; the rest is the caller's promise.
+unsafe fn by_height<const PANELS: usize>(tile: &mut Tile, rows: Range<usize>, height: usize) {
+    // SAFETY: each arm passes the height; the rest is the caller's promise.
     unsafe {
         match height {
-            1 => multiply::<1, PANELS>(tile, first),
-            2 => multiply::<2, PANELS>(tile, first),
-            3 => multiply::<3, PANELS>(tile, first),
-            4 => multiply::<4, PANELS>(tile, first),
-            5 => multiply::<5, PANELS>(tile, first),
-            6 => multiply::<6, PANELS>(tile, first),
-            7 => multiply::<7, PANELS>(tile, first),
-            _ => multiply::<8, PANELS>(tile, first),
+            1 => multiply::<1, PANELS>(tile, rows),
+            2 => multiply::<2, PANELS>(tile, rows),
+            3 => multiply::<3, PANELS>(tile, rows),
+            4 => multiply::<4, PANELS>(tile, rows),
+            5 => multiply::<5, PANELS>(tile, rows),
+            6 => multiply::<6, PANELS>(tile, rows),
+            7 => multiply::<7, PANELS>(tile, rows),
+            _ => multiply::<8, PANELS>(tile, rows),
         }
     }
 }
 
 /// # Safety
-/// Needs AVX-512 F, BW, VL and VNNI, a tile that passed [`Tile::check`], `PANELS` equal to its panels and
-/// `first + ROWS` up to its height.
+/// Needs AVX-512 F, BW, VL and VNNI, a tile that passed [`Tile::check`], `PANELS` equal to its panels, and `rows` of it, whose
+/// number `ROWS` divides.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, first: usize) {
+unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, rows: Range<usize>) {
     const LINE: usize = PANEL * QUAD;
     let all = tile.quads();
     let panel_stride = all * tile.rows.segments() * LINE;
     let Extent { segments, quads } = tile.extent.clone();
-    let ahead = tile.ahead.take(segments.len() * quads.len());
-    // Without anything to fetch, this is what is read anyway.
-    let mut ahead = if ahead.is_empty() { tile.lines } else { ahead }.as_ptr();
-    let mut weights = tile.lines.as_ptr().cast::<u8>();
-    weights = weights.wrapping_add((segments.start * all + quads.start) * LINE);
+    let first_line = (segments.start * all + quads.start) * LINE;
+    let first_line = tile.lines.as_ptr().cast::<u8>().wrapping_add(first_line);
     let left_out = (all - quads.len()) * LINE;
     let zero = _mm512_setzero_si512();
-    let mut acc = [[zero; PANELS]; ROWS];
-    for (m, acc) in acc.iter_mut().enumerate() {
-        for (n, acc) in acc.iter_mut().enumerate() {
-            // SAFETY: `check` asserted sixteen start values for every panel of every row.
-            *acc = unsafe {
-                let row = (first + m) * tile.epilogue.start_stride;
-                let start = tile.epilogue.start.as_ptr().add(row);
-                _mm512_loadu_si512(start.add(n * PANEL).cast())
-            };
-        }
-    }
-    for segment in segments {
-        let rows = ymm::rows!(ROWS, tile, first, segment);
-        let mut k = 0;
-        while k < quads.len() * QUAD {
-            // SAFETY: `check` asserted that the lines cover all segments of all panels, that the extent
-            // lies within them, and that each segment is readable for its quads from the offset on.
-            unsafe {
-                let mut w = [zero; PANELS];
-                for (n, w) in w.iter_mut().enumerate() {
-                    *w = _mm512_load_si512(weights.add(n * panel_stride).cast());
-                }
-                for m in 0..ROWS {
-                    let x = _mm512_set1_epi32(rows[m].add(k).cast::<i32>().read_unaligned());
-                    for n in 0..PANELS {
-                        acc[m][n] = _mm512_dpbusd_epi32(acc[m][n], x, w[n]);
-                    }
-                }
-                weights = weights.add(LINE);
-                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
-                ahead = ahead.wrapping_add(1);
-            }
-            k += QUAD;
-        }
-        weights = weights.wrapping_add(left_out);
-    }
 
     let epilogue = &mut tile.epilogue;
     let (stride, columns) = (epilogue.stride, epilogue.columns);
+    let (start, start_stride) = (epilogue.start.as_ptr(), epilogue.start_stride);
     let whole = columns == PANELS * PANEL;
-    match &mut epilogue.output {
+    // What bytes are made with is read once: behind a store, the compiler would read it again.
+    let requant = match &mut epilogue.output {
         Output::Bytes {
             multipliers,
             range,
             out,
         } => {
-            let out = out.as_mut_ptr().wrapping_add(first * stride);
-            let factors = factors!(PANELS, multipliers);
-            if whole && are_small(factors) {
+            let factors = factors!(PANELS, multipliers.as_ptr());
+            Some((factors, are_small(factors), *range, out.as_mut_ptr()))
+        }
+        _ => None,
+    };
+
+    for first in rows.step_by(ROWS) {
+        let ahead = tile.ahead.take(segments.len() * quads.len());
+        // Without anything to fetch, this is what is read anyway.
+        let mut ahead = if ahead.is_empty() { tile.lines } else { ahead }.as_ptr();
+        let mut weights = first_line;
+        let mut acc = [[zero; PANELS]; ROWS];
+        for (m, acc) in acc.iter_mut().enumerate() {
+            for (n, acc) in acc.iter_mut().enumerate() {
+                // SAFETY: `check` asserted sixteen start values for every panel of every row.
+                *acc = unsafe {
+                    let start = start.add((first + m) * start_stride + n * PANEL);
+                    _mm512_loadu_si512(start.cast())
+                };
+            }
+        }
+        for segment in segments.clone() {
+            let rows = ymm::rows!(ROWS, tile, first, segment);
+            let mut k = 0;
+            while k < quads.len() * QUAD {
+                // SAFETY: `check` asserted that the lines cover all segments of all panels, that the extent
+                // lies within them, and that each segment is readable for its quads from the offset on.
+                unsafe {
+                    let mut w = [zero; PANELS];
+                    for (n, w) in w.iter_mut().enumerate() {
+                        *w = _mm512_load_si512(weights.add(n * panel_stride).cast());
+                    }
+                    for m in 0..ROWS {
+                        let x = _mm512_set1_epi32(rows[m].add(k).cast::<i32>().read_unaligned());
+                        for n in 0..PANELS {
+                            acc[m][n] = _mm512_dpbusd_epi32(acc[m][n], x, w[n]);
+                        }
+                    }
+                    weights = weights.add(LINE);
+                    _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                    ahead = ahead.wrapping_add(1);
+                }
+                k += QUAD;
+            }
+            weights = weights.wrapping_add(left_out);
+        }
+
+        if let Some((factors, are_small, range, out)) = requant {
+            let out = out.wrapping_add(first * stride);
+            if whole && are_small {
                 bytes!(
                     acc, ROWS, PANELS, true, factors, range, columns, stride, out
                 );
@@ -162,20 +178,24 @@ unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, firs
                     acc, ROWS, PANELS, false, factors, range, columns, stride, out
                 );
             }
+            continue;
         }
-        Output::Added(added) if whole && added.sum.shortcut.is_some() => {
-            added!(acc, ROWS, PANELS, true, added, first, columns, stride);
-        }
-        Output::Added(added) => added!(acc, ROWS, PANELS, false, added, first, columns, stride),
-        Output::Sums(out) => {
-            let out = out.as_mut_ptr().wrapping_add(first * stride);
-            each_row!(ROWS, |M| {
-                for (n, acc) in acc[M % ROWS].into_iter().enumerate() {
-                    let out = out.wrapping_add(M * stride + n * PANEL);
-                    // SAFETY: `check` asserted room for all columns of the panels in each row.
-                    unsafe { _mm512_storeu_si512(out.cast(), acc) };
-                }
-            });
+        match &mut tile.epilogue.output {
+            Output::Added(added) if whole && added.sum.shortcut.is_some() => {
+                added!(acc, ROWS, PANELS, true, added, first, columns, stride);
+            }
+            Output::Added(added) => added!(acc, ROWS, PANELS, false, added, first, columns, stride),
+            Output::Sums(out) => {
+                let out = out.as_mut_ptr().wrapping_add(first * stride);
+                each_row!(ROWS, |M| {
+                    for (n, acc) in acc[M % ROWS].into_iter().enumerate() {
+                        let out = out.wrapping_add(M * stride + n * PANEL);
+                        // SAFETY: `check` asserted room for all columns of the panels in each row.
+                        unsafe { _mm512_storeu_si512(out.cast(), acc) };
+                    }
+                });
+            }
+            Output::Bytes { .. } => {}
         }
     }
 }

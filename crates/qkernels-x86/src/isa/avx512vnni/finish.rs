@@ -20,7 +20,7 @@ macro_rules! factors {
         let mut factors = [_mm512_setzero_ps(); $panels];
         for (n, factor) in factors.iter_mut().enumerate() {
             // SAFETY: `check` asserted sixteen multipliers for every panel.
-            *factor = unsafe { _mm512_loadu_ps($multipliers.as_ptr().add(n * PANEL)) };
+            *factor = unsafe { _mm512_loadu_ps($multipliers.add(n * PANEL)) };
         }
         factors
     }};
@@ -95,7 +95,7 @@ macro_rules! added {
     ($acc:ident, $rows:ident, $panels:ident, $fast:literal, $added:ident, $first:ident, $columns:ident, $stride:ident) => {{
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
         let sum = $added.sum;
-        let factors = factors!($panels, $added.multipliers);
+        let factors = factors!($panels, $added.multipliers.as_ptr());
         let (conv_lo, conv_hi) = $added.range.float_bounds();
         let (conv_lo, conv_hi) = (_mm512_set1_ps(conv_lo), _mm512_set1_ps(conv_hi));
         let (conv_factor, other_factor) = match sum.shortcut {
