@@ -7,8 +7,8 @@ use qops::quantized;
 use qtensor_core::{QTensor, Tensor};
 
 use crate::error::{Error, Result};
+use crate::layer::Layer;
 use crate::module::{Module, Node};
-use crate::place::Layer;
 use crate::quantized::QParams;
 use crate::state::State;
 use crate::value::{Flow, Value};

@@ -58,14 +58,18 @@ pub fn record<R>(f: impl FnOnce() -> R) -> (R, Vec<Visit>) {
     (result, visits)
 }
 
-/// Whether this thread records.
-pub(crate) fn is_active() -> bool {
-    VISITS.with(|v| v.borrow().is_some())
+/// The beginning of a call, while this thread records.
+pub(crate) struct Entered {
+    input: Vec<usize>,
+    start: Instant,
 }
 
-/// The time of entry, while this thread records.
-pub(crate) fn enter() -> Option<Instant> {
-    is_active().then(Instant::now)
+/// Notes that a call begins.
+pub(crate) fn enter(input: &impl Flow) -> Option<Entered> {
+    VISITS.with(|v| v.borrow().is_some()).then(|| Entered {
+        input: shape(input),
+        start: Instant::now(),
+    })
 }
 
 /// A place that is called, or several in one.
@@ -76,22 +80,24 @@ pub(crate) struct Called<'a> {
     pub with: &'a [&'a str],
 }
 
-/// Notes a call that began at `start`.
-pub(crate) fn leave(start: Instant, called: Called, input: &impl Flow, output: &impl Flow) {
-    let time = start.elapsed();
-    let visit = Visit {
-        path: called.path.to_string(),
-        kind: called.kind,
-        with: called.with.iter().map(|path| path.to_string()).collect(),
-        input: shape(input),
-        output: shape(output),
-        time,
-    };
-    VISITS.with(|v| {
-        if let Some(visits) = v.borrow_mut().as_mut() {
-            visits.push(visit);
-        }
-    });
+impl Entered {
+    /// Notes that the call has ended.
+    pub(crate) fn leave(self, called: Called, output: &impl Flow) {
+        let time = self.start.elapsed();
+        let visit = Visit {
+            path: called.path.to_string(),
+            kind: called.kind,
+            with: called.with.iter().map(|path| path.to_string()).collect(),
+            input: self.input,
+            output: shape(output),
+            time,
+        };
+        VISITS.with(|v| {
+            if let Some(visits) = v.borrow_mut().as_mut() {
+                visits.push(visit);
+            }
+        });
+    }
 }
 
 fn shape(flow: &impl Flow) -> Vec<usize> {

@@ -9,8 +9,9 @@ use crate::error::Result;
 use crate::float::Identity;
 use crate::functional::{FloatFunctional, QFunctional};
 use crate::intrinsic::quantized::ConvReLU;
+use crate::layer::Layer;
 use crate::module::{Module, Node};
-use crate::place::{Layer, Place};
+use crate::place::Place;
 use crate::profile::{self, Called};
 use crate::quantized::Conv;
 use crate::value::Value;
@@ -75,7 +76,7 @@ impl Layer<FloatFunctional> {
         if watches_values() {
             return None;
         }
-        let entered = profile::enter();
+        let entered = profile::enter(x);
         let output = (unwatched(self)?.held() as &dyn Any).downcast_ref::<QFunctional>()?;
         let output = output.output();
         let (&first, others) = places.split_first()?;
@@ -101,7 +102,7 @@ impl Layer<FloatFunctional> {
                 kind: conv.held().kind(),
                 with: &[self.path()],
             };
-            profile::leave(entered, called, x, other);
+            entered.leave(called, other);
         }
         Some(())
     }

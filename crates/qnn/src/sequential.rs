@@ -1,8 +1,9 @@
 //! `Sequential`: modules one after the other.
 
 use crate::error::{Error, Result};
+use crate::layer::Layer;
 use crate::module::{Module, Node};
-use crate::place::{Held, Layer, Place};
+use crate::place::{Held, Place};
 use crate::residual::Link;
 use crate::value::Value;
 

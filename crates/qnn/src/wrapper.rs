@@ -1,8 +1,8 @@
 //! `QuantWrapper`: a module between its own borders of the quantized part.
 
 use crate::error::Result;
+use crate::layer::Layer;
 use crate::module::{Module, Node};
-use crate::place::Layer;
 use crate::stubs::{DeQuantStub, QuantStub};
 use crate::value::Value;
 

@@ -7,8 +7,8 @@ use super::recurrent::refuse_gradients;
 use crate::attention::{Attend, AttentionInput, Heads};
 use crate::error::{Error, Result};
 use crate::init;
+use crate::layer::Layer;
 use crate::module::{Module, Node};
-use crate::place::Layer;
 use crate::state::State;
 use crate::value::Value;
 
