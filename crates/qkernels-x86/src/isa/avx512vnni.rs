@@ -13,7 +13,7 @@ mod finish;
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-use self::finish::{added, bytes, each_row, factors, store};
+use self::finish::{added, bytes, each_row, factors, requant, store};
 use super::tile::{Extent, Output, Tile};
 use super::{Isa, Tier, Work, ymm};
 use crate::pack::{PANEL, QUAD};
@@ -25,6 +25,9 @@ pub(super) const TILE_ROWS: [usize; 4] = [8, 8, 8, 6];
 /// As [`TILE_ROWS`], for sums of at most [`SHORT`] steps: twelve accumulators still hide the latency, and while results
 /// are made, a core then sees far enough ahead to multiply for the next rows.
 const SHORT_ROWS: [usize; 4] = [8, 6, 4, 3];
+
+/// Accumulators of the highest of those.
+const FEW: usize = 12;
 
 /// Steps whose weights stay in the first-level cache with four panels, so that reading them for fewer rows costs nothing.
 const SHORT: usize = 64;
@@ -109,22 +112,11 @@ unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, rows
     let left_out = (all - quads.len()) * LINE;
     let zero = _mm512_setzero_si512();
 
-    let epilogue = &mut tile.epilogue;
-    let (stride, columns) = (epilogue.stride, epilogue.columns);
-    let (start, start_stride) = (epilogue.start.as_ptr(), epilogue.start_stride);
+    let (stride, columns) = (tile.epilogue.stride, tile.epilogue.columns);
     let whole = columns == PANELS * PANEL;
-    // What bytes are made with is read once: behind a store, the compiler would read it again.
-    let requant = match &mut epilogue.output {
-        Output::Bytes {
-            multipliers,
-            range,
-            out,
-        } => {
-            let factors = factors!(PANELS, multipliers.as_ptr());
-            Some((factors, are_small(factors), *range, out.as_mut_ptr()))
-        }
-        _ => None,
-    };
+    // What bytes are made with is read once where registers are left for it: behind a store, the compiler reads it again.
+    let kept = ROWS * PANELS <= FEW;
+    let mut requant = if kept { requant!(tile, PANELS) } else { None };
 
     for first in rows.step_by(ROWS) {
         let ahead = tile.ahead.take(segments.len() * quads.len());
@@ -136,9 +128,17 @@ unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, rows
             for (n, acc) in acc.iter_mut().enumerate() {
                 // SAFETY: `check` asserted sixteen start values for every panel of every row.
                 *acc = unsafe {
-                    let start = start.add((first + m) * start_stride + n * PANEL);
-                    _mm512_loadu_si512(start.cast())
+                    let row = (first + m) * tile.epilogue.start_stride;
+                    let start = tile.epilogue.start.as_ptr().add(row);
+                    _mm512_loadu_si512(start.add(n * PANEL).cast())
                 };
+            }
+        }
+        // A store holds up those behind it until its line has come, which long sums leave time for.
+        if !kept && let Output::Bytes { out, .. } = &mut tile.epilogue.output {
+            for m in 0..ROWS {
+                let row = out.as_mut_ptr().wrapping_add((first + m) * stride);
+                _mm_prefetch::<_MM_HINT_T0>(row.cast());
             }
         }
         for segment in segments.clone() {
@@ -167,6 +167,9 @@ unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, rows
             weights = weights.wrapping_add(left_out);
         }
 
+        if !kept {
+            requant = requant!(tile, PANELS);
+        }
         if let Some((factors, are_small, range, out)) = requant {
             let out = out.wrapping_add(first * stride);
             if whole && are_small {
@@ -181,10 +184,29 @@ unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, rows
             continue;
         }
         match &mut tile.epilogue.output {
-            Output::Added(added) if whole && added.sum.shortcut.is_some() => {
-                added!(acc, ROWS, PANELS, true, added, first, columns, stride);
+            Output::Added(added) => {
+                let direct = added.sum.shortcut.is_some();
+                match (direct, added.sum.inputs[1].1 == 0) {
+                    (true, true) if whole && PANELS == 4 => {
+                        added!(
+                            acc, ROWS, PANELS, true, true, true, added, first, columns, stride
+                        );
+                    }
+                    (true, _) if whole => {
+                        added!(
+                            acc, ROWS, PANELS, true, true, false, added, first, columns, stride
+                        );
+                    }
+                    (false, _) if whole && PANELS == 4 => {
+                        added!(
+                            acc, ROWS, PANELS, true, false, false, added, first, columns, stride
+                        );
+                    }
+                    _ => added!(
+                        acc, ROWS, PANELS, false, false, false, added, first, columns, stride
+                    ),
+                }
             }
-            Output::Added(added) => added!(acc, ROWS, PANELS, false, added, first, columns, stride),
             Output::Sums(out) => {
                 let out = out.as_mut_ptr().wrapping_add(first * stride);
                 each_row!(ROWS, |M| {

@@ -27,6 +27,25 @@ macro_rules! factors {
 }
 pub(super) use factors;
 
+/// What the bytes of a tile of `$panels` panels are made with, if it becomes bytes: the multipliers, whether all are less than 1
+/// in magnitude, the range, and the beginning of the output.
+macro_rules! requant {
+    ($tile:ident, $panels:ident) => {
+        match &mut $tile.epilogue.output {
+            Output::Bytes {
+                multipliers,
+                range,
+                out,
+            } => {
+                let factors = factors!($panels, multipliers.as_ptr());
+                Some((factors, are_small(factors), *range, out.as_mut_ptr()))
+            }
+            _ => None,
+        }
+    };
+}
+pub(super) use requant;
+
 /// Stores integers of `$panels` panels as bytes at `$out`, with zero point and clamp of `$range`: `$columns` of them, which are
 /// all if `$whole`.
 macro_rules! store {
@@ -90,16 +109,17 @@ macro_rules! bytes {
 pub(super) use bytes;
 
 /// Requantizes the sums of `$rows` rows, adds what `$added` says in the row `$first` and those after it, and stores the sums of
-/// both; all columns, by the multipliers of a shortcut, which there must be, if `$fast`.
+/// both; all columns if `$whole`, by the multipliers of a shortcut, which there must be, if `$direct`, and with activations whose zero
+/// point is 0 if `$centred`.
 macro_rules! added {
-    ($acc:ident, $rows:ident, $panels:ident, $fast:literal, $added:ident, $first:ident, $columns:ident, $stride:ident) => {{
+    ($acc:ident, $rows:ident, $panels:ident, $whole:literal, $direct:literal, $centred:literal, $added:ident, $first:ident, $columns:ident, $stride:ident) => {{
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
         let sum = $added.sum;
         let factors = factors!($panels, $added.multipliers.as_ptr());
         let (conv_lo, conv_hi) = $added.range.float_bounds();
         let (conv_lo, conv_hi) = (_mm512_set1_ps(conv_lo), _mm512_set1_ps(conv_hi));
         let (conv_factor, other_factor) = match sum.shortcut {
-            Some(Shortcut { a, b }) if $fast => (a, b),
+            Some(Shortcut { a, b }) if $direct => (a, b),
             _ => (sum.inputs[0].0, sum.inputs[1].0),
         };
         let conv_factor = _mm512_set1_ps(conv_factor);
@@ -124,22 +144,25 @@ macro_rules! added {
                 // SAFETY: `check` asserted all columns of the row; the mask selects no others.
                 let other = unsafe {
                     let other = others.wrapping_add(M * width + n * PANEL);
-                    if $fast {
+                    if $whole {
                         _mm_loadu_si128(other.cast())
                     } else {
                         _mm_maskz_loadu_epi8((present >> (n * PANEL)) as __mmask16, other.cast())
                     }
                 };
-                let other = _mm512_sub_epi32(_mm512_cvtepu8_epi32(other), other_zero);
+                let mut other = _mm512_cvtepu8_epi32(other);
+                if !$centred {
+                    other = _mm512_sub_epi32(other, other_zero);
+                }
                 let other = _mm512_mul_ps(_mm512_cvtepi32_ps(other), other_factor);
-                words[n] = _mm512_cvtps_epi32(if $fast {
+                words[n] = _mm512_cvtps_epi32(if $direct {
                     _mm512_fmadd_ps(conv, conv_factor, other)
                 } else {
                     let both = _mm512_add_ps(_mm512_mul_ps(conv, conv_factor), other);
                     _mm512_mul_ps(both, inv_scale)
                 });
             }
-            store!(words, $panels, $fast, range, $columns, out.wrapping_add(M * $stride));
+            store!(words, $panels, $whole, range, $columns, out.wrapping_add(M * $stride));
         });
     }};
 }
