@@ -9,7 +9,7 @@ use core::ops::Range;
 use crate::amx;
 use crate::context::Context;
 use crate::depthwise::depthwise;
-use crate::driver::{self, Job, Segments};
+use crate::driver::{self, Job};
 use crate::error::{Error, Result, at_least, exactly};
 use crate::finish::{Bytes, Converted, Finish, FromSums, Requantized};
 use crate::gather::{Gather, Input};
@@ -23,6 +23,7 @@ use crate::padded::with_padding;
 use crate::plan::FEW_ROWS;
 use crate::requant::Requant;
 use crate::shape::ConvShape;
+use crate::source::Segments;
 use crate::strips::Strips;
 #[cfg(target_arch = "x86_64")]
 use crate::winograd;

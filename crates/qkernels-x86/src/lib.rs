@@ -45,6 +45,7 @@ mod rows_f32;
 mod shape;
 #[cfg(target_arch = "x86_64")]
 mod shortcut;
+mod source;
 mod strips;
 mod sums;
 mod transposed;

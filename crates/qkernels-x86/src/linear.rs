@@ -5,12 +5,13 @@ use core::ops::Range;
 #[cfg(target_arch = "x86_64")]
 use crate::amx;
 use crate::context::Context;
-use crate::driver::{self, Job, Segments};
+use crate::driver::{self, Job};
 use crate::error::{Error, Result, at_least, exactly, product};
 use crate::finish::{Bytes, Finish};
 use crate::gather::{Gather, Input};
 use crate::pack::{Dense, Form, Kind, PackedWeights, QUAD};
 use crate::requant::Requant;
+use crate::source::Segments;
 
 const OPERATION: &str = "linear";
 

@@ -8,11 +8,11 @@
 
 use core::ops::Range;
 
-use crate::driver::{MOST_TABLES, Memory, Source, Strip, Table};
 use crate::gather::{Gather, Input};
 use crate::isa::tile::Extent;
 use crate::pack::{Dense, QUAD};
 use crate::shape::ConvShape;
+use crate::source::{MOST_TABLES, Memory, Source, Strip, Table};
 
 /// Output columns whose taps within the image are the same.
 #[derive(Clone, Debug, Default, PartialEq)]
