@@ -318,6 +318,7 @@ struct Sweep<'a> {
 
 impl Sweep<'_> {
     /// Fills in the sources of a block, one run of neighbours along the width at a time.
+    #[inline(always)]
     fn fill(&self, rows: Range<usize>, gather: &mut Gather) {
         let [depth, height, width] = self.output;
         let mut row = rows.start;
@@ -333,6 +334,7 @@ impl Sweep<'_> {
 
     /// The sources of a run that starts at the output position `[image, depth, height, width]` and takes
     /// up the rows `rows` of a block of `block` rows.
+    #[inline(always)]
     fn run(
         &self,
         [image, od, oh, ow]: [usize; 4],

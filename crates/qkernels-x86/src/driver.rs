@@ -19,7 +19,7 @@ use crate::isa::Isa;
 use crate::isa::tile::{Ahead, Tile};
 use crate::pack::{Dense, PANEL};
 use crate::plan::{self, balanced};
-use crate::source::{MOST_TABLES, Memory, Source, Table};
+use crate::source::{MOST_TABLES, Making, Memory, Source, Table};
 #[cfg(target_arch = "x86_64")]
 use crate::wide;
 
@@ -220,7 +220,12 @@ fn serial<F: Finish>(job: Job<F>, source: &impl Source, rows: Range<usize>, part
             let mut memory = memory.iter_mut();
             let tables: [Option<Table>; MOST_TABLES] = core::array::from_fn(|index| {
                 let memory = memory.next().filter(|_| index < source.tables())?;
-                source.table(index, rows.clone(), memory)
+                job.isa.vectorize(Making {
+                    source,
+                    index,
+                    rows: rows.clone(),
+                    memory,
+                })
             });
             let mut compute = |out: &mut [F::Out]| {
                 for group in 0..dense.groups {

@@ -51,6 +51,7 @@ pub(crate) struct Gather {
 
 impl Gather {
     /// Starts a block of `rows` rows of `segments` segments, all of them padding.
+    #[inline(always)]
     pub(crate) fn begin(&mut self, input: Input, segments: usize, rows: usize) {
         let Input {
             bytes,
@@ -73,6 +74,7 @@ impl Gather {
     }
 
     /// The sources of one segment, for the rows `rows` of the block.
+    #[inline(always)]
     pub(crate) fn segment(
         &mut self,
         segment: usize,
@@ -89,6 +91,7 @@ impl Gather {
     }
 
     /// Turns the sources into checked pointers.
+    #[inline(always)]
     pub(crate) fn table<'a>(&'a mut self, input: Input<'a>, rows: usize) -> RowTable<'a> {
         self.pointers
             .table(input.bytes, &self.scratch, &self.sources, rows, input.span)

@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use crate::gather::{Gather, Input};
+use crate::isa::Work;
 use crate::isa::rows::RowTable;
 use crate::isa::tile::Extent;
 use crate::pack::Dense;
@@ -20,13 +21,31 @@ pub(crate) trait Source: Sync {
         1
     }
 
-    /// The table number `index` of the rows `rows`, made in `memory`, unless it is empty.
+    /// The table number `index` of the rows `rows`, made in `memory`, unless it is empty; implementations are
+    /// `#[inline(always)]`, for [`Making`].
     fn table<'a>(
         &'a self,
         index: usize,
         rows: Range<usize>,
         memory: &'a mut Memory,
     ) -> Option<Table<'a>>;
+}
+
+/// [`Source::table`] with the vectors of a tier: a pointer for each row and segment takes as long as a product with few channels.
+pub(crate) struct Making<'a, S> {
+    pub(crate) source: &'a S,
+    pub(crate) index: usize,
+    pub(crate) rows: Range<usize>,
+    pub(crate) memory: &'a mut Memory,
+}
+
+impl<'a, S: Source> Work for Making<'a, S> {
+    type Output = Option<Table<'a>>;
+
+    #[inline(always)]
+    fn run(self) -> Option<Table<'a>> {
+        self.source.table(self.index, self.rows, self.memory)
+    }
 }
 
 /// The most tables of a block of rows.
@@ -74,6 +93,7 @@ impl<F: Fn(Range<usize>, &mut Gather) + Sync> Source for Segments<'_, F> {
         self.dense.segments * self.dense.channels * self.dense.groups
     }
 
+    #[inline(always)]
     fn table<'a>(
         &'a self,
         _: usize,

@@ -139,6 +139,7 @@ impl<'a> Strips<'a> {
 
     /// Fills in where a run of outputs of one line begins to read each kernel row; the run takes up `places` of a block of `block`
     /// rows.
+    #[inline(always)]
     fn fill(
         &self,
         class: &Class,
@@ -191,6 +192,7 @@ impl Source for Strips<'_> {
         .count()
     }
 
+    #[inline(always)]
     fn table<'a>(
         &'a self,
         index: usize,

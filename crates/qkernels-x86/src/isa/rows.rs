@@ -24,6 +24,7 @@ impl RowBuffer {
     ///
     /// A source below `input.len()` is an offset into the input; `input.len() + i` means byte `i` of
     /// `scratch`. Either way the whole span has to lie within that slice, which is asserted.
+    #[inline(always)]
     pub(crate) fn table<'a>(
         &'a mut self,
         input: &'a [u8],
