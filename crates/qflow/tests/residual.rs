@@ -370,4 +370,18 @@ fn a_profile_shows_sums_in_one_pass_as_one_call() {
             call("1.second", "QuantizedConv2d", &["1.add_relu"]),
         ]
     );
+    // Whoever is shown the convolution's output gets it from a call of its own, and calls that fail are left out.
+    let hook = register_forward_hook(&mut net, "1.second", |_, _, _| Ok(None)).unwrap();
+    assert_eq!(
+        calls(&net),
+        [
+            call("1.first", "QuantizedConv2d", &[]),
+            call("1.second", "QuantizedConv2d", &[]),
+            call("1.add_relu", "QFunctional", &[]),
+        ]
+    );
+    drop(hook);
+    let (result, visits) = profile::record(|| net.forward(&batch(7, &[2, 3, 6, 5])));
+    result.unwrap_err();
+    assert!(visits.iter().all(|visit| visit.path == "0"), "{visits:?}");
 }

@@ -231,6 +231,7 @@ fn serial<F: Finish>(
     rows: Range<usize>,
     part: Part<F::Out>,
 ) {
+    debug_assert!(!job.finish.waits(), "matrix tiles end in the output");
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.placement.place(geometry, rows);
         let height = scratch.placement.height();

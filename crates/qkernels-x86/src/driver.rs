@@ -8,7 +8,7 @@
 //!         tiles (accumulators stay in registers)
 //! ```
 //!
-//! Sums never leave registers, so nothing is allocated or added up outside of a tile.
+//! Sums never leave registers. Results do, if they wait for the rest of their block to be added to.
 
 use core::cell::{Cell, RefCell};
 use core::ops::Range;
@@ -227,6 +227,7 @@ fn serial<F: Finish>(job: Job<F>, source: &impl Source, rows: Range<usize>, part
                     memory,
                 })
             });
+            #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
             let mut compute = |out: &mut [F::Out]| {
                 for group in 0..dense.groups {
                     let part = Part {
@@ -245,7 +246,8 @@ fn serial<F: Finish>(job: Job<F>, source: &impl Source, rows: Range<usize>, part
                 }
             };
             if job.finish.waits() {
-                results.resize(results.len().max(out.len()), 0);
+                let words = size_of_val(out).div_ceil(size_of::<u32>());
+                results.resize(results.len().max(words), 0);
                 let results = &mut bytemuck::cast_slice_mut(results)[..out.len()];
                 compute(results);
                 let place = [first, panels.start * PANEL];

@@ -80,8 +80,8 @@ pub(crate) trait Finish: Copy + Sync {
         false
     }
 
-    /// Whether results wait in memory until their block of rows is complete, for [`join`](Self::join) to make the output of
-    /// them; tiles are bytes for themselves until then.
+    /// Whether what [`tile`](Self::tile) writes is not the output yet, but waits in memory until its block of rows is complete;
+    /// [`join`](Self::join) then makes the output of it.
     fn waits(&self) -> bool {
         false
     }
@@ -95,6 +95,7 @@ pub(crate) trait Finish: Copy + Sync {
         _out: &mut [Self::Out],
         _stride: usize,
     ) {
+        unreachable!("nothing waits");
     }
 
     /// Lets `compute` fill the tile at `place`, which happens once for each; `out` begins with its first element.

@@ -82,6 +82,14 @@ mod tests {
     }
 
     #[test]
+    fn blocks_that_wait_shrink_with_their_results() {
+        assert_eq!(waiting_rows(384, 256), 384);
+        assert_eq!(waiting_rows(384, 2048), 120);
+        assert_eq!(waiting_rows(48, 2048), 48);
+        assert_eq!(waiting_rows(384, 65_000), 48);
+    }
+
+    #[test]
     fn blocks_shrink_with_the_reduction() {
         assert_eq!(
             (block_rows(1), block_rows(1024), block_rows(65_000)),

@@ -109,10 +109,9 @@ pub fn conv_add(
         formula,
         #[cfg(target_arch = "x86_64")]
         sum: Sum {
-            shortcut: match ctx.isa.tier() {
-                Tier::Avx512Vnni | Tier::Amx => requant.shortcut().of(ctx.isa, formula),
-                _ => None,
-            },
+            shortcut: (ctx.isa.tier() >= Tier::Avx512Vnni)
+                .then(|| requant.shortcut().of(ctx.isa, formula))
+                .flatten(),
             ..formula.into()
         },
         other: residual.other,

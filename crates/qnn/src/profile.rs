@@ -25,8 +25,8 @@ pub struct Visit {
     pub path: String,
     /// The kind of module in it.
     pub kind: &'static str,
-    /// The names of places behind it whose work the call has done as well, to end with their output: an addition of
-    /// [`add_after`](crate::Layer::add_after).
+    /// The names of the other places whose work the call has done as well; the output is the last one's. These are additions of
+    /// [`add_after`](crate::Layer::add_after), without places between that hold nothing since fusion.
     pub with: Vec<String>,
     /// The shape of the first value that went in.
     pub input: Vec<usize>,

@@ -24,8 +24,8 @@ impl Layer<FloatFunctional> {
     /// `last(… first(x)) + other`, for places that are called one after the other and nowhere else.
     ///
     /// It is [`add`](Self::add) of what the places give. Once the first of them holds an int8 convolution, the others
-    /// hold nothing since fusion, and nothing watches them, each tile of the convolution's results is added to before it
-    /// leaves the processor; the integers are the same. If nothing else holds the memory of `other`, sums take its place.
+    /// hold nothing since fusion, and nothing watches them, the convolution's results are added to before they
+    /// leave the processor; the integers are the same. If nothing else holds the memory of `other`, sums take its place.
     ///
     /// # Errors
     /// Those of the places and of [`add`](Self::add).

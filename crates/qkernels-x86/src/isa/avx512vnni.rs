@@ -29,6 +29,17 @@ const SHORT_ROWS: [usize; 4] = [8, 6, 4, 3];
 /// Accumulators of the highest of those.
 const FEW: usize = 12;
 
+// There is a function for every height: a lower one would leave its tile.
+const _: () = {
+    let mut panels = 1;
+    while panels <= 4 {
+        let (rows, short) = (TILE_ROWS[panels - 1], SHORT_ROWS[panels - 1]);
+        assert!(short <= rows && rows <= if panels == 4 { 6 } else { 8 });
+        assert!(short * panels <= FEW);
+        panels += 1;
+    }
+};
+
 /// Steps whose weights stay in the first-level cache with four panels, so that reading them for fewer rows costs nothing.
 const SHORT: usize = 64;
 
@@ -80,7 +91,7 @@ pub(super) fn tile(isa: Isa, tile: &mut Tile) {
 }
 
 /// # Safety
-/// As [`multiply`], for a tile of `PANELS` panels and at most eight rows.
+/// As [`multiply`], for a tile of `PANELS` panels, and rows whose number is a multiple of `height`, at most eight.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn by_height<const PANELS: usize>(tile: &mut Tile, rows: Range<usize>, height: usize) {
     // SAFETY: each arm passes the height; the rest is the caller's promise.
@@ -137,8 +148,11 @@ unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, rows
         // A store holds up those behind it until its line has come, which long sums leave time for.
         if !kept && let Output::Bytes { out, .. } = &mut tile.epilogue.output {
             for m in 0..ROWS {
-                let row = out.as_mut_ptr().wrapping_add((first + m) * stride);
-                _mm_prefetch::<_MM_HINT_T0>(row.cast());
+                // SAFETY: `check` asserted that the output holds every row; nothing is read.
+                unsafe {
+                    let row = out.as_mut_ptr().add((first + m) * stride);
+                    _mm_prefetch::<_MM_HINT_T0>(row.cast());
+                }
             }
         }
         for segment in segments.clone() {
@@ -170,9 +184,9 @@ unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, rows
         if !kept {
             requant = requant!(tile, PANELS);
         }
-        if let Some((factors, are_small, range, out)) = requant {
+        if let Some((factors, small, range, out)) = requant {
             let out = out.wrapping_add(first * stride);
-            if whole && are_small {
+            if whole && small {
                 bytes!(
                     acc, ROWS, PANELS, true, factors, range, columns, stride, out
                 );
@@ -217,6 +231,7 @@ unsafe fn multiply<const ROWS: usize, const PANELS: usize>(tile: &mut Tile, rows
                     }
                 });
             }
+            // Made above.
             Output::Bytes { .. } => {}
         }
     }

@@ -116,7 +116,7 @@ impl PackedConv {
     /// The convolution of `x`, rounded to the map `conv`, plus `other`: the integers of [`run`](Self::run) and of
     /// [`add`](super::add) or [`add_relu`](super::add_relu) after it.
     ///
-    /// Where `other` has the shape of the result, each tile is added to while it is in registers or in the first-level
+    /// Where `other` has the shape of the result, results are added to while they are in registers or in a near
     /// cache; otherwise the two run one after the other, and shapes broadcast.
     ///
     /// # Errors
