@@ -49,7 +49,7 @@ pub fn erase<I: Flow, O: Flow>(module: impl Module<Input = I, Output = O>) -> Er
     }
 }
 
-/// The object-safe view of a [`Layer`].
+/// The object-safe view of a [`Layer`](crate::Layer).
 pub trait Place {
     /// The dotted name, once [`name_places`](crate::name_places) or a step of the flow has run.
     fn path(&self) -> &str;
@@ -69,13 +69,13 @@ pub trait Place {
     /// Whether [`put`](Place::put) will take the module.
     ///
     /// # Errors
-    /// [`Error::Signature`].
+    /// [`Error::Signature`](crate::Error::Signature).
     fn accepts(&self, module: &Erased) -> Result<()>;
 
     /// Puts another module of the same signature into the place.
     ///
     /// # Errors
-    /// [`Error::Signature`].
+    /// [`Error::Signature`](crate::Error::Signature).
     fn put(&mut self, module: Erased) -> Result<()> {
         self.replace(module).map(|_| ())
     }
@@ -83,7 +83,7 @@ pub trait Place {
     /// As [`put`](Place::put), and answers with the module that was there.
     ///
     /// # Errors
-    /// [`Error::Signature`].
+    /// [`Error::Signature`](crate::Error::Signature).
     fn replace(&mut self, module: Erased) -> Result<Erased>;
 
     /// The border in front of the place, if it has one.
