@@ -144,13 +144,8 @@ impl<K: Sweeper, C: FromSums> Run<'_, K, C> {
     fn input_row(&self, row: usize, tap: usize) -> Option<usize> {
         let shape = self.shape;
         let [image, depth, height] = unravel(row, shape.output());
-        let under = |axis: usize, output: usize, tap: usize| {
-            (output * shape.stride[axis] + tap * shape.dilation[axis])
-                .checked_sub(shape.padding[axis])
-                .filter(|&at| at < shape.input[axis])
-        };
-        let plane = image * shape.input[0] + under(0, depth, 0)?;
-        Some(plane * shape.input[1] + under(1, height, tap)?)
+        let plane = image * shape.input[0] + shape.under(0, depth, 0)?;
+        Some(plane * shape.input[1] + shape.under(1, height, tap)?)
     }
 }
 

@@ -346,11 +346,11 @@ impl Sweep<'_> {
         let [_, height, width] = self.shape.input;
         let per_line = if self.dense.row_run { 1 } else { kernel_width };
         for kd in 0..kernel_depth {
-            let Some(id) = self.coordinate(0, od, kd) else {
+            let Some(id) = self.shape.under(0, od, kd) else {
                 continue;
             };
             for kh in 0..kernel_height {
-                let Some(ih) = self.coordinate(1, oh, kh) else {
+                let Some(ih) = self.shape.under(1, oh, kh) else {
                     continue;
                 };
                 let line = ((image * self.shape.input[0] + id) * height + ih)
@@ -366,21 +366,12 @@ impl Sweep<'_> {
                         continue;
                     }
                     for place in 0..rows.len() {
-                        if let Some(iw) = self.coordinate(2, ow + place, kw) {
+                        if let Some(iw) = self.shape.under(2, ow + place, kw) {
                             places.input(place, line + iw * self.shape.in_channels);
                         }
                     }
                 }
             }
         }
-    }
-
-    /// The input coordinate along an axis, unless it lies in the padding.
-    #[inline(always)]
-    fn coordinate(&self, axis: usize, out: usize, tap: usize) -> Option<usize> {
-        let padded = out * self.shape.stride[axis] + tap * self.shape.dilation[axis];
-        padded
-            .checked_sub(self.shape.padding[axis])
-            .filter(|&position| position < self.shape.input[axis])
     }
 }

@@ -183,13 +183,19 @@ pub(crate) trait FromSums: Copy + Sync {
     fn convert(self, row: usize, channel: usize, sums: &[i32], out: &mut [Self::Out]);
 
     /// As [`convert`](Self::convert), of a few vectors of sums, in a form that the compiler makes vectors of.
+    #[inline(always)]
     fn convert_array<const N: usize>(
         self,
         row: usize,
         channel: usize,
         sums: &[i32; N],
         out: &mut [Self::Out; N],
-    );
+    ) {
+        // All values come before the first one of the output, which the compiler cannot tell from what they are made of.
+        let mut values = [bytemuck::Zeroable::zeroed(); N];
+        self.convert(row, channel, sums, &mut values);
+        *out = values;
+    }
 
     /// Converts the `sums` of a tile; `out` begins with its first element.
     #[inline(always)]

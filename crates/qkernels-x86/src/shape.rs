@@ -146,6 +146,14 @@ impl ConvShape {
         self.batch * self.output().iter().product::<usize>()
     }
 
+    /// The input coordinate along an axis that an output meets with a tap, unless it lies in the padding.
+    #[inline(always)]
+    pub(crate) fn under(&self, axis: usize, output: usize, tap: usize) -> Option<usize> {
+        (output * self.stride[axis] + tap * self.dilation[axis])
+            .checked_sub(self.padding[axis])
+            .filter(|&at| at < self.input[axis])
+    }
+
     /// Whether every group reads a single channel, the case of the depthwise kernels.
     pub(crate) fn is_depthwise(&self) -> bool {
         self.groups == self.in_channels && self.groups > 1

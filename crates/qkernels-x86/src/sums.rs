@@ -310,17 +310,4 @@ impl FromSums for Integers<'_> {
             *out = sum.wrapping_sub(zero_point.wrapping_mul(correction));
         }
     }
-
-    #[inline(always)]
-    fn convert_array<const N: usize>(
-        self,
-        row: usize,
-        channel: usize,
-        sums: &[i32; N],
-        out: &mut [i32; N],
-    ) {
-        let mut values = [0; N];
-        self.convert(row, channel, sums, &mut values);
-        *out = values;
-    }
 }

@@ -76,16 +76,11 @@ impl<const L: usize, C: FromSums> Band<'_, L, C> {
     fn wanted_rows(&self, row: usize, wanted: &mut Vec<Option<usize>>) {
         let shape = self.layer.shape;
         let [image, od, oh] = unravel(row, shape.output());
-        let under = |axis: usize, output: usize, tap: usize| {
-            (output * shape.stride[axis] + tap * shape.dilation[axis])
-                .checked_sub(shape.padding[axis])
-                .filter(|&at| at < shape.input[axis])
-        };
         wanted.clear();
         for kd in 0..shape.kernel[0] {
-            let plane = under(0, od, kd).map(|d| image * shape.input[0] + d);
+            let plane = shape.under(0, od, kd).map(|d| image * shape.input[0] + d);
             for kh in 0..shape.kernel[1] {
-                let line = plane.zip(under(1, oh, kh));
+                let line = plane.zip(shape.under(1, oh, kh));
                 wanted.push(line.map(|(plane, h)| plane * shape.input[1] + h));
             }
         }

@@ -38,11 +38,7 @@ impl<C: FromSums> Work for Plain<'_, C> {
 impl<C: FromSums> Plain<'_, C> {
     fn sum(&self, image: usize, output: [usize; 3], channel: usize) -> i32 {
         let Layer { shape, taps, .. } = self.layer;
-        let under = |axis: usize, tap: usize| {
-            (output[axis] * shape.stride[axis] + tap * shape.dilation[axis])
-                .checked_sub(shape.padding[axis])
-                .filter(|&at| at < shape.input[axis])
-        };
+        let under = |axis: usize, tap: usize| shape.under(axis, output[axis], tap);
         let mut sum = self.layer.start[channel];
         for kd in 0..shape.kernel[0] {
             for kh in 0..shape.kernel[1] {

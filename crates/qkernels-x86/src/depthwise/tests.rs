@@ -270,16 +270,6 @@ impl FromSums for Wrapped {
     fn convert(self, _: usize, _: usize, sums: &[i32], out: &mut [i32]) {
         out.copy_from_slice(sums);
     }
-
-    fn convert_array<const N: usize>(
-        self,
-        _: usize,
-        _: usize,
-        sums: &[i32; N],
-        out: &mut [i32; N],
-    ) {
-        *out = *sums;
-    }
 }
 
 #[test]
